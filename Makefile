@@ -1,0 +1,41 @@
+# `make help` lists the targets. Needs Python 3.11+ and make; everything else is installed into .venv.
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+ARGS ?=
+
+.PHONY: help install demo test check bench lock clean
+help: ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## / - /'
+
+install: .venv/ready ## a virtual environment with what the lock file names
+.venv/ready: requirements-dev.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "make: Python 3.11 or newer is needed"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "Installing into .venv (about a minute the first time) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: install ## the service on SQLite with demo points, and a phone in the terminal
+	@$(BIN)/responder demo $(ARGS)
+
+test: install ## the tests that need Python and make only
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: install ## ruff, mypy strict, import-linter, the flow files
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/responder flows check
+
+bench: install ## requests a second of the whole reply beside two bare references, in one run
+	@$(BIN)/python -m tests.bench.reply $(ARGS)
+
+lock: ## make both lock files anew (needs pip-tools)
+	pip-compile --quiet --strip-extras --generate-hashes --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-header --allow-unsafe --upgrade -o requirements.lock pyproject.toml
+	pip-compile --quiet --strip-extras --generate-hashes --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-header --allow-unsafe --upgrade --extra dev -c requirements.lock -o requirements-dev.lock pyproject.toml
+
+clean: ## remove what was built
+	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,1 @@
+"""Trygghetssvar: answers a text or a call with the nearest open trygghetspunkt."""

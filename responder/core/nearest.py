@@ -1,0 +1,60 @@
+"""Who is nearest: one place against all points, or every place at once, by numpy.
+
+Positions are unit vectors on a sphere of the IUGG mean radius; a chord gives the great-circle distance to
+well under a metre at every length in use. Ties are broken by name, then id, after rounding to whole metres.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+EARTH_RADIUS = 6_371_008.8  # metres, IUGG mean
+
+Vectors = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+
+
+def unit_vectors(lat: Sequence[float], lon: Sequence[float]) -> Vectors:
+    """(n, 3) unit vectors of n positions in WGS84 degrees."""
+    phi, lam = np.radians(np.asarray(lat, dtype=float)), np.radians(np.asarray(lon, dtype=float))
+    return np.stack([np.cos(phi) * np.cos(lam), np.cos(phi) * np.sin(lam), np.sin(phi)], axis=-1)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Positions of n points, sorted by (name, id) so that a stable sort breaks ties by name."""
+
+    vectors: Vectors
+
+    def metres(self, place: Vectors) -> npt.NDArray[np.float64]:
+        """(n,) whole metres from one (3,) place to every point."""
+        gaps = self.vectors - place
+        chord = np.sqrt(np.einsum("ij,ij->i", gaps, gaps))
+        return np.rint(2 * EARTH_RADIUS * np.arcsin(np.minimum(chord / 2, 1)))
+
+    def order(self, place: Vectors, allowed: Mask) -> list[tuple[int, float]]:
+        """(index, whole metres) of every allowed point, nearest first."""
+        indices = np.flatnonzero(allowed)
+        if not len(indices):
+            return []
+        metres = self.metres(place)[indices]
+        ranks = np.argsort(metres, kind="stable")
+        return list(zip(indices[ranks].tolist(), metres[ranks].tolist(), strict=True))
+
+    def table(self, places: Vectors, allowed: Mask, count: int, chunk: int = 4096) -> npt.NDArray[np.intp]:
+        """(m, count) indices of the nearest allowed points of m places, nearest first; -1 where there are fewer."""
+        indices = np.flatnonzero(allowed)
+        out = np.full((len(places), count), -1, dtype=np.intp)
+        k = min(count, len(indices))
+        if not k:
+            return out
+        targets = self.vectors[indices]
+        for start in range(0, len(places), chunk):
+            part = places[start : start + chunk]
+            squared = np.maximum(2 - 2 * (part @ targets.T), 0)
+            metres = np.rint(2 * EARTH_RADIUS * np.arcsin(np.minimum(np.sqrt(squared) / 2, 1)))
+            ranks = np.argsort(metres, axis=1, kind="stable")[:, :k]
+            out[start : start + chunk, :k] = indices[ranks]
+        return out

@@ -1,0 +1,65 @@
+"""What people type or say, made comparable: cleaned, folded and split into words.
+
+Everything that reads a resident's text goes through `clean` first, so that a hostile or odd character
+(NUL, right-to-left override, Arabic-Indic digits, look-alike letters) is dealt with in one place.
+"""
+
+import re
+import unicodedata
+
+MAX_TEXT = 1600  # characters; Twilio's own limit for an inbound body
+
+# Look-alike letters that turn up in copied or forged text. Only letters that are drawn alike.
+_LOOKALIKES = str.maketrans(
+    "АВЕЅІЈКМНОРСТУХаеѕіјкморсухΑΒΕΖΗΙΚΜΝΟΡΤΥΧαονρ",
+    "ABESIJKMHOPCTYXaesijkmopcyxABEZHIKMNOPTYXaovp",
+)
+_LATIN_TWINS = str.maketrans({"ß": "ss", "æ": "ä", "Æ": "Ä", "ø": "ö", "Ø": "Ö", "đ": "d", "ł": "l", "Ł": "L"})
+_XML_ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_WORD = re.compile(r"[^\W_]+")
+
+
+def printable(text: str) -> str:
+    """`text` without the characters XML 1.0 forbids (NUL, most controls, lone surrogates, U+FFFE)."""
+    return _XML_ILLEGAL.sub("", text)
+
+
+def clean(raw: str) -> str:
+    """At most `MAX_TEXT` characters, NFC, any Unicode decimal digit as ASCII, no format characters, single spaces."""
+    out = []
+    for char in unicodedata.normalize("NFC", printable(raw[: MAX_TEXT * 2])):
+        category = unicodedata.category(char)
+        if category == "Nd":
+            out.append(str(unicodedata.decimal(char)))
+        elif category == "Cf":
+            continue
+        elif category in ("Cc", "Zs", "Zl", "Zp"):
+            out.append(" ")
+        else:
+            out.append(char)
+    return " ".join("".join(out).split())[:MAX_TEXT]
+
+
+def swedish(text: str) -> str:
+    """Lower case, look-alikes as Latin, every accent removed except those of å, ä and ö."""
+    text = text.translate(_LOOKALIKES).translate(_LATIN_TWINS).casefold()
+    out = []
+    for char in text:
+        if char in "åäö":
+            out.append(char)
+        else:
+            out.append("".join(c for c in unicodedata.normalize("NFKD", char) if not unicodedata.combining(c)))
+    return "".join(out)
+
+
+def fold(text: str) -> str:
+    """`swedish(text)` with å, ä and ö also reduced to a, a and o: what is left when a phone has no Swedish keys."""
+    return swedish(text).translate(_PLAIN)
+
+
+_PLAIN = str.maketrans("åäö", "aao")
+
+
+def words(text: str) -> tuple[str, ...]:
+    """The letter-and-digit words of `text`, in order, unchanged in case."""
+    return tuple(_WORD.findall(text))
