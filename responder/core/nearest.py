@@ -32,7 +32,8 @@ class Grid:
         """(n,) whole metres from one (3,) place to every point."""
         gaps = self.vectors - place
         chord = np.sqrt(np.einsum("ij,ij->i", gaps, gaps))
-        return np.rint(2 * EARTH_RADIUS * np.arcsin(np.minimum(chord / 2, 1)))
+        metres: Vectors = np.rint(2 * EARTH_RADIUS * np.arcsin(np.minimum(chord / 2, 1)))
+        return metres
 
     def order(self, place: Vectors, allowed: Mask) -> list[tuple[int, float]]:
         """(index, whole metres) of every allowed point, nearest first."""
