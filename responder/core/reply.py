@@ -1,0 +1,291 @@
+"""An answer in words: for a text, cut to its segment budget; for the phone, sentence by sentence.
+
+What survives every cut is what gets somebody to an open door: name, address, state, until when, the first
+services, and when that was checked. The rest is dropped in the order of `Part.drop`, the highest first.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from responder.core.answer import Answer, AnswerKind, Offer
+from responder.core.places import Place, PlaceKind
+from responder.core.points import SERVICES, Kind, Point, YesNo
+from responder.core.segments import cost, gsm_twins, is_gsm, to_gsm
+from responder.core.wording import Channel, Wording
+
+FIRST_SERVICES = 3
+KEEP = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Voiceover:
+    """What every reply is told with: who answers, when, and on which clock. `as_of`: set when the database is away."""
+
+    sender: str
+    helpline: str
+    now: datetime
+    zone: str
+    stale_after: timedelta
+    retain_days: int
+    as_of: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A piece of a reply. `drop` 0 stays; the highest goes first. `line`: it begins a new line of a text."""
+
+    key: str
+    text: str
+    drop: int = KEEP
+    line: bool = False
+
+
+def answer_text(answer: Answer, wording: Wording, over: Voiceover) -> str:
+    """The text of an answer, within the language's segment budget."""
+    budget = wording.budget_open if answer.offers else wording.budget_other
+    return fit(list(answer_parts(answer, wording, over, Channel.TEXT)), budget)
+
+
+def answer_speech(answer: Answer, wording: Wording, over: Voiceover) -> list[Part]:
+    """The sentences of an answer, in the order in which they are spoken."""
+    left_out = {"sign", "more", "note"}
+    return [part for part in answer_parts(answer, wording, over, Channel.VOICE) if part.key not in left_out]
+
+
+def fit(parts: list[Part], budget: int) -> str:
+    """Join `parts`, dropping the least needed until the text costs at most `budget` segments."""
+    plain = is_gsm(gsm_twins("".join(part.text for part in parts if part.drop == KEEP and part.key != "point")))
+    while True:
+        text = _joined(parts)
+        text = to_gsm(text) if plain else gsm_twins(text)
+        if cost(text).segments <= budget:
+            return text
+        worst = max(parts, key=lambda part: part.drop)
+        if worst.drop == KEEP:
+            return _cut(text, budget)
+        parts = [part for part in parts if part is not worst]
+
+
+def _joined(parts: list[Part]) -> str:
+    out = ""
+    for part in parts:
+        out += ("\n" if part.line else " ") * bool(out) + part.text
+    return out
+
+
+def _cut(text: str, budget: int) -> str:
+    while cost(text).segments > budget:
+        text = text[:-1]
+    return text
+
+
+def answer_parts(answer: Answer, wording: Wording, over: Voiceover, channel: Channel) -> Iterator[Part]:
+    """Everything an answer can say, most needed first within its lines."""
+    teller = _Teller(answer.place, wording, over, channel)
+    if answer.kind is AnswerKind.NO_POINTS:
+        yield teller.part("no_points.head", municipality=answer.place.municipality)
+        yield teller.part("no_points.advice")
+        if answer.offers:
+            yield teller.part("no_points.near", line=True)
+    if answer.offers and answer.kind is not AnswerKind.OPENS_LATER:
+        yield from _open(answer, teller)
+    elif answer.kind is AnswerKind.OPENS_LATER:
+        yield from _later(answer, teller)
+    elif answer.kind is AnswerKind.NONE_OPEN:
+        yield from _none(answer, teller)
+    elif answer.kind is AnswerKind.NOT_ACTIVATED:
+        yield from _inactive(answer, teller)
+    if answer.place.is_coarse:
+        yield teller.part("coarse", drop=10, line=True, near=answer.place.near)
+    if over.as_of:
+        yield teller.part("snapshot", line=True, time=wording.moment(over.as_of, over.now, over.zone))
+    if answer.left:
+        yield teller.part("more", drop=30, line=True)
+    yield teller.part("danger", drop=60, line=not answer.left)
+    yield teller.part("sign", drop=20, line=True, sender=wording.sender(over.sender))
+
+
+@dataclass(frozen=True)
+class _Teller:
+    place: Place
+    wording: Wording
+    over: Voiceover
+    channel: Channel
+
+    def part(self, key: str, /, drop: int = KEEP, line: bool = False, **values: str) -> Part:
+        return Part(key, self.wording.say(key, self.channel, **values), drop, line)
+
+    @property
+    def from_where(self) -> str:
+        return spoken_code(self.place.name) if self.channel is Channel.VOICE else self.place.name
+
+    def time(self, at: datetime) -> str:
+        return self.wording.until(at, self.over.now, self.over.zone)
+
+    def where(self, point: Point) -> str:
+        city = point.city if point.city and point.city != self.place.name else ""
+        return ", ".join(part for part in (point.name, point.address, city) if part)
+
+    def point(self, offer: Offer, drop: int = KEEP) -> Part:
+        point = offer.point
+        if point.hidden:
+            text = self.wording.say("point.hidden", self.channel, name=point.name, helpline=self.helpline)
+        elif offer.metres is None:
+            text = self.wording.say("point.plain", self.channel, where=self.where(point))
+        else:
+            distance = self.wording.distance(offer.metres, offer.margin)
+            text = self.wording.say(
+                "point.near", self.channel, where=self.where(point), distance=distance, place=self.from_where
+            )
+        return Part("point", text + ("." if self.channel is Channel.VOICE and text[-1:] != "." else ""), drop, True)
+
+    @property
+    def helpline(self) -> str:
+        return spoken_phone(self.over.helpline) if self.channel is Channel.VOICE else self.over.helpline
+
+    def state(self, offer: Offer, drop: int = KEEP, line: bool = False) -> Part:
+        standing, values = offer.standing, {}
+        key = {Kind.FULL: "full", Kind.BY_PHONE: "by_phone", Kind.CLOSES_SOON: "closes_soon"}.get(standing.kind, "open")
+        if standing.unconfirmed and key == "open":
+            key = "unconfirmed"
+        if standing.until and key != "closes_soon":
+            key += "_until"
+        if standing.until:
+            values["until"] = self.time(standing.until)
+        phone = offer.point.phone
+        values["phone"] = spoken_phone(phone) if self.channel is Channel.VOICE else phone
+        return self.part(f"state.{key}" if key != "open_until" else "state.open_until", drop, line, **values)
+
+    def checked(self, offer: Offer, drop: int = KEEP, line: bool = False) -> Part:
+        at = offer.point.confirmed_at
+        if at is None:
+            return self.part("checked.never", drop, line)
+        key = "checked.stale" if offer.standing.unconfirmed else "checked"
+        return self.part(key, drop, line, time=self.wording.moment(at, self.over.now, self.over.zone))
+
+    def services(self, point: Point, wanted: str) -> Iterator[Part]:
+        codes = [code for code in SERVICES if code in point.services]
+        codes.sort(key=lambda code: code != wanted)
+        labels = [self.wording.service_labels[code] for code in codes]
+        if not labels:
+            return
+        if self.channel is Channel.VOICE:
+            yield self.part("services", list=self.wording.listed(labels))
+            return
+        first = labels[:FIRST_SERVICES]
+        rest = labels[FIRST_SERVICES:]
+        text = self.wording.say("services", self.channel, list=", ".join(first))
+        yield Part("services", text[:1].upper() + text[1:], KEEP, True)
+        if rest:
+            text = self.wording.say("services", self.channel, list=", ".join(rest[:4]))
+            yield Part("services", text[:1].upper() + text[1:], 40)
+
+    def extras(self, point: Point) -> Iterator[Part]:
+        for key, value, drop in (("step_free", point.step_free, 45), ("pets", point.pets, 50)):
+            if value is not YesNo.UNKNOWN:
+                yield self.part(f"{key}.{value}", drop)
+        if point.overnight is YesNo.YES:
+            yield self.part("overnight.yes", 55)
+        if point.note:
+            yield self.part("note", 70, note=point.note)
+
+
+def _head(answer: Answer, teller: _Teller) -> Part:
+    first = answer.offers[0].standing
+    if answer.skipped:
+        return teller.part("open.head_more")
+    if answer.in_area and teller.place.is_area:
+        unconfirmed = all(offer.standing.unconfirmed for offer in answer.offers)
+        key = "open.head_area_unconfirmed" if unconfirmed else "open.head_area"
+        return teller.part(key, area=_area(teller.place))
+    if teller.place.is_area and answer.kind is AnswerKind.OPEN:
+        return teller.part("open.head_elsewhere", area=_area(teller.place))
+    if first.kind is Kind.FULL:
+        return teller.part("open.head_full")
+    if first.kind is Kind.BY_PHONE:
+        return teller.part("open.head_by_phone")
+    if first.unconfirmed:
+        return teller.part("open.head_unconfirmed")
+    if answer.both_near:
+        return teller.part("open.head_both", place=teller.from_where)
+    return teller.part("open.head")
+
+
+def _area(place: Place) -> str:
+    return place.district if place.kind is PlaceKind.AREA else place.name
+
+
+def _open(answer: Answer, teller: _Teller) -> Iterator[Part]:
+    wording = teller.wording
+    if answer.service and not answer.service_found:
+        yield teller.part("open.no_service", service=wording.service_labels[answer.service])
+    head = _head(answer, teller)
+    yield Part(head.key, head.text, line=answer.kind is AnswerKind.NO_POINTS)
+    for number, offer in enumerate(answer.offers):
+        drop = (0, 3, 4)[number] if number < 3 else 5
+        yield teller.point(offer, drop)
+        yield teller.state(offer, drop, number == 0)
+        if number == 0:
+            yield from teller.services(offer.point, answer.service)
+            yield from teller.extras(offer.point)
+            yield teller.checked(offer, KEEP, True)
+        else:
+            yield teller.checked(offer, drop)
+    if answer.full:
+        yield teller.part("also.full", 25, True, name=answer.full.point.name)
+    if answer.moved and answer.moved.metres is not None:
+        yield teller.part("also.moved", 15, True, name=answer.moved.point.name, moved_to=answer.moved.point.moved_to)
+    if answer.closer and answer.closer.metres is not None:
+        yield teller.part(
+            "also.closer", 12, True,
+            service=wording.service_labels[answer.service],
+            where=teller.where(answer.closer.point),
+            distance=wording.distance(answer.closer.metres, answer.closer.margin),
+        )  # fmt: skip
+
+
+def _later(answer: Answer, teller: _Teller) -> Iterator[Part]:
+    offer = answer.offers[0]
+    yield teller.part("later.head", place=teller.from_where, now=_now(teller))
+    opens = teller.wording.moment(offer.standing.opens or teller.over.now, teller.over.now, teller.over.zone)
+    point = teller.point(offer)
+    yield teller.part("later.point", KEEP, True, opens=opens, where=point.text.rstrip("."))
+    if offer.standing.call_first:
+        yield teller.state(offer)
+    yield teller.part("later.wait", 10)
+    yield teller.checked(offer, KEEP, True)
+
+
+def _none(answer: Answer, teller: _Teller) -> Iterator[Part]:
+    yield teller.part("none.head", place=teller.from_where, now=_now(teller))
+    if answer.moved and answer.moved.metres is not None:
+        yield teller.part("also.moved", 10, True, name=answer.moved.point.name, moved_to=answer.moved.point.moved_to)
+    yield teller.part("none.advice", KEEP, True)
+    yield teller.part("none.last", 40)
+
+
+def _inactive(answer: Answer, teller: _Teller) -> Iterator[Part]:
+    yield teller.part("inactive.head", municipality=answer.place.municipality, now=_now(teller))
+    planned = answer.planned
+    if planned and not planned.point.hidden:
+        plain = answer.place.is_area
+        key = "inactive.planned_plain" if plain else "inactive.planned"
+        yield teller.part(key, 20, True, place=teller.from_where, where=teller.where(planned.point))
+        yield teller.checked(planned, 21)
+    yield teller.part("inactive.advice", 50)
+
+
+def _now(teller: _Teller) -> str:
+    return teller.wording.moment(teller.over.now, teller.over.now, teller.over.zone)
+
+
+def spoken_code(name: str) -> str:
+    """A postcode digit by digit, a name as it is."""
+    return " ".join(name) if name.isdecimal() else name
+
+
+def spoken_phone(number: str) -> str:
+    """A phone number digit by digit, with a comma where it is grouped: "0 8, 5 0 8"."""
+    groups = number.replace("-", " ").replace("+", "+ ").split()
+    return ", ".join(" ".join(group) for group in groups)

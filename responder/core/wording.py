@@ -1,0 +1,186 @@
+"""One language as data: its sentences, its words for commands and services, how it tells times and distances."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from enum import StrEnum
+from zoneinfo import ZoneInfo
+
+from responder.core.words import swedish, words
+
+
+class Channel(StrEnum):
+    """How we are being talked to."""
+
+    TEXT = "text"
+    VOICE = "voice"
+
+
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+_GRAINS = ((150, 100), (700, 500), (1500, 1000), (3000, 2000))  # margin at most -> rounded to, metres
+
+
+@dataclass(frozen=True)
+class Wording:
+    """A wording file, checked. `text` has every sentence; `voice` those that are said otherwise on the phone."""
+
+    code: str
+    name: str
+    locale: str
+    voice_name: str  # "" where the provider has no voice: then `clips` must speak
+    speech: bool  # whether the provider understands speech in this language
+    reviewer: str
+    reviewed: date
+    budget_open: int
+    budget_other: int
+    text: Mapping[str, str]
+    voice: Mapping[str, str]
+    commands: Mapping[str, frozenset[str]]
+    hints: frozenset[str]
+    service_words: Mapping[str, tuple[str, ...]]
+    service_labels: Mapping[str, str]
+    numbers: Mapping[str, int]
+    form: Mapping[str, str]
+    weekdays: tuple[str, ...]
+    senders: Mapping[str, str] = field(default_factory=dict)
+    clips: Mapping[str, str] = field(default_factory=dict)  # sentence key -> address of a recording
+
+    def template(self, key: str, channel: Channel) -> str:
+        """The sentence of `key` with its placeholders still in it; "" if there is none. KeyError: unknown key."""
+        if channel is Channel.VOICE and key in self.voice:
+            return self.voice[key]
+        return self.text[key]
+
+    def say(self, key: str, channel: Channel = Channel.TEXT, /, **values: str) -> str:
+        """The sentence of `key`, filled in once: a brace in a value stays a brace."""
+        return fill(self.template(key, channel), values)
+
+    def command(self, text: str) -> str:
+        """The command that `text` as a whole means in this language, or ""."""
+        said = " ".join(words(swedish(text))) or text.strip()
+        return next((name for name, said_as in self.commands.items() if said in said_as), "")
+
+    def likeness(self, tokens: tuple[str, ...]) -> int:
+        """How many of the lower-case `tokens` are words of this language."""
+        return sum(token in self.hints for token in tokens)
+
+    def service(self, text: str) -> str:
+        """The code of the first service that `text` asks for, or ""."""
+        said = " ".join(words(swedish(text)))
+        for token_start in _starts(said):
+            for code, patterns in self.service_words.items():
+                if any(_begins(said, token_start, pattern) for pattern in patterns):
+                    return code
+        return ""
+
+    def distance(self, metres: float, margin: float) -> str:
+        """How people say a distance, rounded to what its `margin` (metres) deserves: "ca 400 m", "ca 1,2 km"."""
+        grain = next((grain for limit, grain in _GRAINS if margin <= limit), 5000)
+        if metres >= 10_000:
+            grain = max(grain, 1000)
+        rounded = round(metres / grain) * grain
+        less = "less_" if rounded == 0 else ""
+        rounded = rounded or grain
+        if rounded < 1000:
+            return fill(self.form[f"{less}metres"], {"n": str(rounded)})
+        kilometres = f"{rounded / 1000:.1f}".removesuffix(".0").replace(".", self.form["decimal"])
+        return fill(self.form[f"{less}kilometres"], {"n": kilometres})
+
+    def moment(self, at: datetime, now: datetime, zone: str) -> str:
+        """How people say a time: "22", "14.20", "i morgon 8", "lördag 8", "24/12 8", on the clock of `zone`."""
+        local, today = at.astimezone(ZoneInfo(zone)), now.astimezone(ZoneInfo(zone)).date()
+        form = "time" if local.minute else "hour"
+        time = fill(self.form[form], {"h": str(local.hour), "m": f"{local.minute:02d}"})
+        days = (local.date() - today).days
+        if days == 0:
+            return time
+        if days == 1:
+            return fill(self.form["tomorrow"], {"time": time})
+        if 1 < days < 7:
+            return fill(self.form["weekday"], {"day": self.weekdays[local.weekday()], "time": time})
+        return fill(self.form["date"], {"d": str(local.day), "mo": str(local.month), "time": time})
+
+    def until(self, at: datetime, now: datetime, zone: str) -> str:
+        """Like `moment`, but midnight at the end of a day is 24 of that day."""
+        local = at.astimezone(ZoneInfo(zone))
+        if local.hour == local.minute == 0:
+            before = self.moment(at - timedelta(hours=1), now, zone)
+            return re.sub(r"23$", "24", before)
+        return self.moment(at, now, zone)
+
+    def listed(self, items: list[str]) -> str:
+        """ "el, mat och vatten"."""
+        if len(items) < 2:
+            return "".join(items)
+        return f"{', '.join(items[:-1])} {self.form['and']} {items[-1]}"
+
+    def sender(self, name: str) -> str:
+        """The sender's name in this language."""
+        return self.senders.get(name, name)
+
+
+def fill(template: str, values: Mapping[str, str]) -> str:
+    """`template` with each {name} replaced, in one pass: a value is never read as a template. KeyError: no value."""
+    return _PLACEHOLDER.sub(lambda found: values[found[1]], template)
+
+
+def placeholders(template: str) -> frozenset[str]:
+    """The names in braces in `template`."""
+    return frozenset(_PLACEHOLDER.findall(template))
+
+
+def _starts(said: str) -> list[int]:
+    return [0, *(index + 1 for index, char in enumerate(said) if char == " ")]
+
+
+def _begins(said: str, start: int, pattern: str) -> bool:
+    if pattern.endswith("*"):
+        return said.startswith(pattern[:-1], start)
+    end = start + len(pattern)
+    return said.startswith(pattern, start) and (end == len(said) or said[end] == " ")
+
+
+def spoken_digits(text: str, numbers: Mapping[str, int]) -> str:
+    """`text` with number words as digits: "ett två tre fyrtiosju" is "12347", "hundratjugotre" is "123"."""
+    out: list[str] = []
+    run = _Run()
+    for token in text.replace("-", " ").split():
+        bare = swedish("".join(words(token)))
+        values = [numbers[part] for part in _number_parts(bare, numbers)]
+        if bare.isdecimal() and run.groups:
+            run.groups, run.room = [*run.groups, bare], 1
+        elif values:
+            for value in values:
+                run.add(value)
+        else:
+            out += ["".join(run.groups), token]
+            run = _Run()
+    return " ".join(part for part in [*out, "".join(run.groups)] if part)
+
+
+@dataclass
+class _Run:
+    """Numbers said one after the other; `room`: the last one still takes in what is below 100, 10 or nothing (1)."""
+
+    groups: list[str] = field(default_factory=list)
+    room: int = 1
+
+    def add(self, value: int) -> None:
+        if value == 100 and self.room == 1 and self.groups and len(self.groups[-1]) == 1 and self.groups[-1] != "0":
+            self.groups[-1] += "00"
+        elif 0 < value < self.room:
+            self.groups[-1] = str(int(self.groups[-1]) + value)
+        else:
+            self.groups.append(str(value))
+        self.room = 100 if value == 100 else 10 if value >= 20 else 1
+
+
+def _number_parts(word: str, numbers: Mapping[str, int]) -> list[str]:
+    """`word` cut into number words, the longest first; nothing if it is not made of them alone."""
+    if word in numbers:
+        return [word]
+    for size in range(len(word) - 1, 1, -1):
+        if word[:size] in numbers and (rest := _number_parts(word[size:], numbers)):
+            return [word[:size], *rest]
+    return []
