@@ -1,0 +1,90 @@
+"""Settings, frozen, from the environment or `.env`. `.env.example` explains each; a test holds the two together."""
+
+import re
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+DEFAULT_SECRET = "change-me"  # noqa: S105 - the value production refuses
+SECRETS = ("secret_key", "number_key", "lookup_key", "twilio_account_sid", "twilio_auth_token")
+_E164_OR_SID = re.compile(r"\+\d{6,15}|\d{3,6}|[A-Za-z0-9 ]{1,11}")
+
+
+class SettingsError(ValueError):
+    """Settings that a real service must not start with: the message names each."""
+
+
+class Settings(BaseSettings):
+    """Every setting of the service. Times in hours, days or an IANA zone, as named."""
+
+    model_config = SettingsConfigDict(env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True)
+
+    database_url: str = "sqlite:///var/responder.db"
+    public_url: str = "http://127.0.0.1:8000"
+    secret_key: str = DEFAULT_SECRET
+    number_key: str = DEFAULT_SECRET
+    lookup_key: str = DEFAULT_SECRET
+    twilio_account_sid: str = ""
+    twilio_auth_token: str = DEFAULT_SECRET
+    twilio_from: str = ""
+    twilio_messaging_service_sid: str = ""
+    twilio_api_url: str = ""
+    flows_dir: Path = Path(__file__).resolve().parent.parent / "flows"
+    gateway: str = Field(default="recorder", pattern="^(twilio|recorder)$")
+    sender_name: str = "Stockholms stad"
+    helpline_number: str = "08-508 00 508"
+    stale_after: float = Field(default=12, gt=0)
+    retain_days: int = Field(default=7, gt=0)
+    timezone: str = "Europe/Stockholm"
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (KeyError, ValueError, OSError) as error:
+            raise ValueError(f"no such time zone: {value!r}") from error
+        return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _absolute(cls, value: str) -> str:
+        if not re.match(r"https?://[^/?#]+", value):
+            raise ValueError(f"not an absolute address: {value!r}")
+        return value.rstrip("/")
+
+    @property
+    def real(self) -> bool:
+        """Whether real residents are at the other end."""
+        return self.gateway == "twilio"
+
+    def check(self) -> None:
+        """Raise SettingsError if this is a real service and a secret is missing or at its default."""
+        if not self.real:
+            return
+        faults = [
+            f"{name.upper()} is {'missing' if not getattr(self, name) else 'at its default'}"
+            for name in SECRETS
+            if getattr(self, name) in ("", DEFAULT_SECRET)
+        ]
+        for name in ("number_key", "lookup_key"):
+            faults += [
+                f"{name.upper()}: {e}" for e in _weak(getattr(self, name)) if getattr(self, name) != DEFAULT_SECRET
+            ]
+        if not self.twilio_from and not self.twilio_messaging_service_sid:
+            faults.append("TWILIO_FROM or TWILIO_MESSAGING_SERVICE_SID is missing")
+        if not self.public_url.startswith("https://"):
+            faults.append("PUBLIC_URL must begin with https://")
+        if faults:
+            raise SettingsError("GATEWAY=twilio does not start: " + "; ".join(faults))
+
+
+def key_list(value: str) -> tuple[str, ...]:
+    """The keys of a setting that takes a list, newest first, separated by commas."""
+    return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+def _weak(value: str) -> list[str]:
+    return [f"key {n} is shorter than 32 characters" for n, k in enumerate(key_list(value), 1) if len(k) < 32]

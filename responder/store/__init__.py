@@ -1,0 +1,1 @@
+"""What must not be lost: tables, named reads and writes, migrations."""

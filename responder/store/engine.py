@@ -1,0 +1,146 @@
+"""The database: SQLite in WAL mode or PostgreSQL, one writer a process, and statements prepared once.
+
+SQLite's own wait for a lock backs off in long steps, so the threads of a process queue at a lock of ours and
+only processes meet at the file. A write begins with BEGIN IMMEDIATE: a transaction that starts as a reader and
+turns writer fails under load.
+"""
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, create_engine, event, text
+from sqlalchemy.engine import Connection, make_url
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+BUSY_SECONDS = 5
+
+
+class StoreAway(RuntimeError):
+    """The database cannot be reached or cannot be written just now."""
+
+
+class Prepared:
+    """A statement with :named parameters, compiled once for an engine and run on a bare driver cursor."""
+
+    def __init__(self, engine: Engine, sql: str) -> None:
+        compiled = text(sql).compile(dialect=engine.dialect)
+        self.sql = str(compiled)
+        self.names: list[str] | None = list(compiled.positiontup or ()) if compiled.positional else None
+
+    def run(self, connection: Any, values: Mapping[str, Any]) -> Any:
+        """The cursor, after running on the driver's `connection`."""
+        cursor = connection.cursor()
+        cursor.execute(self.sql, [values[name] for name in self.names] if self.names is not None else values)
+        return cursor
+
+
+class Database:
+    """An engine, this process's writer with its lock, and a reader for each thread."""
+
+    def __init__(self, url: str) -> None:
+        parsed = make_url(url)
+        self.sqlite = parsed.get_backend_name() == "sqlite"
+        options: dict[str, Any] = {}
+        if self.sqlite:
+            if parsed.database and parsed.database != ":memory:":
+                Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+            options = {"timeout": BUSY_SECONDS, "check_same_thread": False}
+        else:
+            options = {"connect_timeout": BUSY_SECONDS}
+        self.engine = create_engine(parsed, connect_args=options, pool_pre_ping=not self.sqlite)
+        if self.sqlite:
+            event.listen(self.engine, "connect", _set_up_sqlite)
+            event.listen(self.engine, "begin", _begin_immediate)
+        self._lock = threading.Lock()
+        self._writer: Any = None
+        self._local = threading.local()
+        self._errors: tuple[type[Exception], ...] = (self.engine.dialect.loaded_dbapi.Error,)
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A durable transaction on an SQLAlchemy connection. Raises StoreAway."""
+        try:
+            with self.engine.begin() as connection:
+                yield connection
+        except OperationalError as error:
+            raise StoreAway(str(error.orig)) from error
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A consistent read on an SQLAlchemy connection. Raises StoreAway."""
+        try:
+            with self.engine.connect().execution_options(reading=True) as connection:
+                yield connection
+        except OperationalError as error:
+            raise StoreAway(str(error.orig)) from error
+
+    def fetch(self, statement: Prepared, values: Mapping[str, Any]) -> list[Any]:
+        """All rows of a read on this thread's own driver connection. Raises StoreAway."""
+        connection = getattr(self._local, "connection", None)
+        try:
+            if connection is None:
+                connection = self._local.connection = self._bare()
+            return statement.run(connection, values).fetchall()  # type: ignore[no-any-return]
+        except self._failures as error:
+            self._local.connection = None
+            _close(connection)
+            raise StoreAway(str(error)) from error
+
+    @contextmanager
+    def hot_write(self, durable: bool) -> Iterator[Any]:
+        """A transaction on this process's writer. `durable`: survives a power cut (SQLite: synchronous=FULL)."""
+        with self._lock:
+            try:
+                if self._writer is None:
+                    self._writer = self._bare()
+                connection = self._writer
+                if self.sqlite and durable:
+                    connection.execute("PRAGMA synchronous=FULL")
+                connection.execute("BEGIN IMMEDIATE" if self.sqlite else "BEGIN")
+                try:
+                    yield connection
+                except BaseException:
+                    connection.execute("ROLLBACK")
+                    raise
+                connection.execute("COMMIT")
+            except self._failures as error:
+                _close(self._writer)
+                self._writer = None
+                raise StoreAway(str(error)) from error
+            finally:
+                if self._writer is not None and self.sqlite and durable:
+                    self._writer.execute("PRAGMA synchronous=NORMAL")
+
+    @property
+    def _failures(self) -> tuple[type[Exception], ...]:
+        return (*self._errors, DBAPIError)
+
+    def _bare(self) -> Any:
+        connection = self.engine.raw_connection()
+        connection.detach()
+        bare = connection.driver_connection
+        if self.sqlite:
+            bare.execute("PRAGMA synchronous=NORMAL")  # type: ignore[union-attr]
+        else:
+            bare.autocommit = True  # type: ignore[union-attr]
+        return bare
+
+
+def _close(connection: Any) -> None:
+    if connection is not None:
+        with suppress(Exception):  # it is broken already
+            connection.close()
+
+
+def _set_up_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # we say BEGIN ourselves
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_immediate(connection: Connection) -> None:
+    options = connection.get_execution_options()
+    connection.exec_driver_sql("BEGIN" if options.get("reading") else "BEGIN IMMEDIATE")

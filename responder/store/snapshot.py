@@ -1,0 +1,67 @@
+"""Places and points in memory, read anew when their counters move; what is left when the database is away."""
+
+import threading
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from responder.core.answer import Board, board
+from responder.core.places import Gazetteer, gazetteer
+from responder.store.engine import Database
+from responder.store.queries import read_places, read_points, versions
+
+
+@dataclass(frozen=True)
+class View:
+    """One consistent reading: the gazetteer, the board, and when it was read."""
+
+    gazetteer: Gazetteer
+    board: Board
+    points_version: int
+    places_version: int
+    read_at: datetime
+
+
+class Snapshot:
+    """The newest view this process has. Thread-safe."""
+
+    def __init__(self, database: Database, zone: str, stale_after: timedelta, not_places: tuple[str, ...]) -> None:
+        self._db = database
+        self._zone, self._stale_after, self._not_places = zone, stale_after, not_places
+        self._lock = threading.Lock()
+        self.view: View | None = None
+
+    def fresh(self, points_version: int, places_version: int, now: datetime) -> View:
+        """A view no older than the counters say, its board good at `now`. Raises StoreAway."""
+        view = self.view
+        if view is None or view.points_version != points_version or view.places_version != places_version:
+            view = self._read(points_version, places_version, now)
+        return self.at(view, now)
+
+    def at(self, view: View, now: datetime) -> View:
+        """`view` with its board good at `now`."""
+        current = view.board.at(now)
+        if current is view.board:
+            return view
+        moved_on = View(view.gazetteer, current, view.points_version, view.places_version, view.read_at)
+        with self._lock:
+            if self.view is view:
+                self.view = moved_on
+        return moved_on
+
+    def read(self, now: datetime) -> View:
+        """Read now, whatever the counters say. Raises StoreAway."""
+        return self._read(-1, -1, now)
+
+    def _read(self, points_version: int, places_version: int, now: datetime) -> View:
+        with self._lock:
+            view = self.view
+            if view and view.points_version == points_version and view.places_version == places_version:
+                return view  # another thread was faster
+            with self._db.read() as connection:
+                points_version, places_version = versions(connection)
+                points = [point for point, _ in read_points(connection)]
+                same = view and view.places_version == places_version
+                known = view.gazetteer if view and same else gazetteer(read_places(connection), self._not_places)
+            made = board(points, now, self._zone, self._stale_after)
+            self.view = View(known, made, points_version, places_version, now)
+            return self.view
