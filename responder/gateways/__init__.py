@@ -1,0 +1,1 @@
+"""Every outside party has one address: here."""

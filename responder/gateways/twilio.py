@@ -1,0 +1,144 @@
+"""Twilio: its signature, its form fields, its TwiML.
+
+Sources: Twilio's webhook security and TwiML documentation. The signature is HMAC-SHA1 over the public URL and
+the form fields in order; Gather is dtmf-only, 5 s and en-US unless told otherwise; Say takes 4,096 characters.
+"""
+
+import base64
+import hmac
+from collections.abc import Mapping
+from xml.sax.saxutils import escape, quoteattr
+
+from twilio.request_validator import RequestValidator
+
+from responder.core.flow import Flow
+from responder.core.wording import Channel, Wording
+from responder.core.words import printable
+from responder.ports import Inbound, Outbound, Spoken
+
+EMPTY = '<?xml version="1.0" encoding="UTF-8"?><Response/>'
+VOICE_PATH = "/twilio/voice"
+KEYS_TIMEOUT = 6  # seconds of silence before a caller is asked again
+_SAY_LIMIT = 4000
+_HINTS_LIMIT = 100  # hints a Gather may usefully hold
+
+
+class TwilioGateway:
+    """One Twilio account. `hints`: names to expect in speech."""
+
+    real = True
+
+    def __init__(self, public_url: str, auth_token: str, flow: Flow, hints: tuple[str, ...] = ()) -> None:
+        self._public_url = public_url
+        self._key = auth_token.encode()
+        self._validator = RequestValidator(auth_token)
+        self._flow = flow
+        self._hints = ",".join(hints[:_HINTS_LIMIT])
+
+    def genuine(self, target: str, form: Mapping[str, list[str]], signature: str | None) -> bool:
+        """As the library judges; the common case (no field twice) first by the bare HMAC, at a sixth of its cost."""
+        if not signature:
+            return False
+        url = self._public_url + target
+        try:
+            if all(len(values) == 1 for values in form.values()):
+                signed = url + "".join(name + form[name][0] for name in sorted(form))
+                digest = base64.b64encode(hmac.digest(self._key, signed.encode(), "sha1"))
+                if hmac.compare_digest(digest, signature.encode()):
+                    return True
+            return bool(self._validator.validate(url, _Multi(form), signature))
+        except (UnicodeError, ValueError, TypeError):
+            return False
+
+    def read_text(self, form: Mapping[str, str]) -> Inbound:
+        """See ports.Gateway."""
+        return Inbound(
+            id=_id(form, "MessageSid"),
+            channel=Channel.TEXT,
+            sender=form.get("From", ""),
+            text=form.get("Body", ""),
+            handled=form.get("OptOutType", "").upper() in ("STOP", "HELP", "START"),
+        )
+
+    def read_call(self, form: Mapping[str, str], turn: int) -> Inbound:
+        """See ports.Gateway. A turn's id is the call's with the turn's number, so that a retry is known again."""
+        call = _id(form, "CallSid")
+        digits, speech = form.get("Digits", ""), form.get("SpeechResult", "")
+        if not digits and form.get("FinishedOnKey") == "*":
+            digits = "*"
+        return Inbound(
+            id=f"{call}/{turn}",
+            channel=Channel.VOICE,
+            sender=form.get("From", ""),
+            text=digits or speech,
+            keyed=bool(digits),
+            silent=turn > 0 and not digits and not speech,
+            begins=turn == 0,
+            call=call,
+            sure=_confidence(form) if speech and not digits else 1.0,
+        )
+
+    def text_reply(self, reply: Outbound) -> str:
+        """One Message, or an empty Response."""
+        if not reply.text:
+            return EMPTY
+        body = escape(printable(reply.text))
+        return f'<?xml version="1.0" encoding="UTF-8"?><Response><Message>{body}</Message></Response>'
+
+    def voice_reply(self, reply: Outbound) -> str:
+        """Sentences inside a Gather that posts to the next turn, silence included; or sentences and a Hangup."""
+        spoken = "".join(self._spoken(sentence) for sentence in reply.spoken)
+        if reply.ends:
+            inner = f"{spoken}<Hangup/>"
+        else:
+            wording = self._flow.languages[reply.language]
+            action = f"{VOICE_PATH}/{reply.turn}"
+            speech = f' language={quoteattr(wording.locale)} hints={quoteattr(self._hints)} speechTimeout="auto"'
+            inner = (
+                f'<Gather input="{"dtmf speech" if wording.speech else "dtmf"}" action="{action}" method="POST"'
+                f' numDigits="{reply.digits}" finishOnKey="*#" timeout="{KEYS_TIMEOUT}" actionOnEmptyResult="true"'
+                f"{speech if wording.speech else ''}>{spoken}</Gather>"
+            )
+        return f'<?xml version="1.0" encoding="UTF-8"?><Response>{inner}</Response>'
+
+    def _spoken(self, sentence: Spoken) -> str:
+        wording = self._flow.languages[sentence.language]
+        out = f"<Play>{escape(self._address(sentence.clip))}</Play>" if sentence.clip else ""
+        text = escape(printable(sentence.text)[:_SAY_LIMIT])
+        if text and (wording.voice_name or not sentence.clip):
+            out += f'<Say{self._voice(wording)}><prosody rate="slow">{text}</prosody></Say><Pause length="1"/>'
+        return out
+
+    def _voice(self, wording: Wording) -> str:
+        """The language's own voice; where the provider has none, that of the language we start in."""
+        speaker = wording if wording.voice_name else self._flow.languages[self._flow.default_language]
+        return f" voice={quoteattr(speaker.voice_name)} language={quoteattr(speaker.locale)}"
+
+    def _address(self, clip: str) -> str:
+        return clip if clip.startswith("https://") else f"{self._public_url}/audio/{clip}"
+
+
+class _Multi(dict[str, str]):
+    """A form in the shape that the library's validator reads repeated fields from."""
+
+    def __init__(self, form: Mapping[str, list[str]]) -> None:
+        super().__init__({name: values[0] for name, values in form.items() if values})
+        self._lists = form
+
+    def getlist(self, name: str) -> list[str]:
+        """All values of a field."""
+        return self._lists[name]
+
+
+def _id(form: Mapping[str, str], name: str) -> str:
+    value = form.get(name, "")
+    if not value or len(value) > 64:
+        raise ValueError(f"{name} is missing or too long")
+    return value
+
+
+def _confidence(form: Mapping[str, str]) -> float:
+    try:
+        return float(form.get("Confidence", "1"))
+    except ValueError:
+        return 0.0
