@@ -17,6 +17,7 @@ SERVICES = (
     "information", "phone_charging", "first_aid", "water", "warmth", "food", "toilets", "overnight_if_severe",
     "electricity", "rest", "crisis_support", "hot_drinks", "food_heating", "kitchen", "shower", "beds", "shelter",
     "backup_power", "call_112", "contact_relatives", "defibrillator", "water_distribution", "lighting",
+    "backup_power_planned",
 )  # fmt: skip
 
 CLOSES_SOON = timedelta(minutes=60)

@@ -1,0 +1,255 @@
+"""The points file: CSV or GeoJSON to points, and points to CSV. README.md describes the columns.
+
+Every fault is named with line, column and reason, and one fault means that nothing is taken in.
+"""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from pyproj import Transformer
+
+from responder.core.points import POINT_FIELDS, SERVICES, Point, Status, YesNo, parsed_hours
+from responder.core.rows import Row, TableError, csv_rows, five_digits
+
+NEEDED = ("id", "name", "lat", "lon", "status")
+LIVE = ("status", "opens", "closes", "hours", "moved_to", "phone", "note")  # what operators change in a crisis
+CLOCK_SKEW = timedelta(minutes=10)
+SWEREF = frozenset({3006, *range(3007, 3019)})  # EPSG: SWEREF 99 TM and its twelve local zones
+_WGS84 = ("CRS84", "4326")
+_ID = re.compile(r"[\w.\-]{1,64}")
+_PHONE = re.compile(r"\+?[0-9][0-9 \-]{1,18}[0-9]")
+_SWEDEN = {"lat": (55.0, 69.5), "lon": (10.5, 24.5)}
+
+
+def read_points_file(text: str, zone: str, now: datetime) -> list[Point]:
+    """The points of a CSV or GeoJSON text; local times are those of `zone`. Raises TableError."""
+    rows = list(
+        _geojson_rows(text) if text.lstrip("\ufeff \t\r\n").startswith("{") else csv_rows(text, POINT_FIELDS, NEEDED)
+    )
+    points = [_point(row, zone, now) for row in rows]
+    first_line: dict[str, str] = {}
+    for row, point in zip(rows, points, strict=True):
+        if point.id and point.id in first_line:
+            row.fault("id", f"{point.id!r} is also in {first_line[point.id]}")
+        first_line.setdefault(point.id, row.line)
+    faults = [fault for row in rows for fault in row.faults]
+    if not rows:
+        faults = ["the file holds no points"]
+    if faults:
+        raise TableError(faults)
+    return points
+
+
+def reconciled(old: Point, new: Point) -> Point:
+    """`new` over `old`. ValueError: it would undo what an operator confirmed later than the file."""
+    if old.confirmed_at is None or (new.confirmed_at and new.confirmed_at >= old.confirmed_at):
+        return new
+    undone = [name for name in LIVE if getattr(old, name) != getattr(new, name)]
+    if undone:
+        raise ValueError(
+            f"{', '.join(undone)} of {new.id} would change, but it was confirmed at "
+            f"{old.confirmed_at:%Y-%m-%d %H:%M} UTC; give a confirmed_at later than that"
+        )
+    return replace(new, confirmed_at=old.confirmed_at)
+
+
+def write_points_file(points: Iterable[Point]) -> str:
+    """CSV that `read_points_file` reads back to the same points. Times in ISO 8601, UTC."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(POINT_FIELDS)
+    for point in points:
+        writer.writerow([_cell(getattr(point, name)) for name in POINT_FIELDS])
+    return out.getvalue()
+
+
+def moment(text: str, zone: str) -> datetime:
+    """ISO 8601 with an offset, or on the clock of `zone`, as UTC. Raises ValueError."""
+    try:
+        if len(text) <= 10:
+            raise ValueError
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not an ISO 8601 time such as 2026-11-24T14:20") from None
+    return (at if at.tzinfo else at.replace(tzinfo=ZoneInfo(zone))).astimezone(UTC)
+
+
+def check_point(point: Point, zone: str) -> Iterator[tuple[str, str]]:
+    """(column, reason) of everything that makes `point` unfit to be told."""
+    if point.status is Status.ON_CALL and not point.phone:
+        yield "phone", "missing: a point by phone call needs the number"
+    if point.status is Status.MOVED and not point.moved_to:
+        yield "moved_to", "missing: a moved point needs its new address"
+    if point.opens and point.closes and point.opens >= point.closes:
+        yield "closes", "is not later than opens"
+    if point.phone and not _PHONE.fullmatch(point.phone):
+        yield "phone", f"{point.phone!r} is not a phone number"
+    if point.hours:
+        try:
+            parsed_hours(point.hours, zone)
+        except ValueError as error:
+            yield "hours", str(error)
+
+
+def _point(row: Row, zone: str, now: datetime) -> Point:
+    when = lambda text: moment(text, zone)  # noqa: E731
+    point = Point(
+        id=row.parsed("id", _id, "") if row.text("id", 64, needed=True) else "",
+        name=row.text("name", 60, needed=True),
+        lat=row.number("lat", *_SWEDEN["lat"]),
+        lon=row.number("lon", *_SWEDEN["lon"]),
+        status=row.parsed("status", _status, Status.CANDIDATE) if row.text("status", needed=True) else Status.CANDIDATE,
+        address=row.text("address", 60),
+        postcode=row.parsed("postcode", five_digits, ""),
+        city=row.text("city", 40),
+        district=row.text("district", 40),
+        municipality=row.text("municipality", 40),
+        coordinate_accuracy=round(row.number("coordinate_accuracy", 0, 50_000, default=50)),
+        services=row.parsed("services", _services, ()),
+        opens=row.parsed("opens", when, None),
+        closes=row.parsed("closes", when, None),
+        hours=row.text("hours", 120),
+        phone=row.text("phone", 20),
+        moved_to=row.text("moved_to", 80),
+        step_free=row.parsed("step_free", _yes_no, YesNo.UNKNOWN),
+        pets=row.parsed("pets", _yes_no, YesNo.UNKNOWN),
+        overnight=row.parsed("overnight", _yes_no, YesNo.UNKNOWN),
+        backup_power=row.parsed("backup_power", _yes_no, YesNo.UNKNOWN),
+        note=row.text("note", 120),
+        hidden=row.parsed("hidden", _hidden, False),
+        confirmed_at=row.parsed("confirmed_at", when, None),
+    )
+    if point.confirmed_at and point.confirmed_at > now + CLOCK_SKEW:
+        row.fault("confirmed_at", f"{point.confirmed_at.isoformat()} has not been yet")
+    for column, reason in check_point(point, zone):
+        row.fault(column, reason)
+    return point
+
+
+def _id(text: str) -> str:
+    if not _ID.fullmatch(text):
+        raise ValueError(f"{text!r}: letters, digits, . _ and - only, at most 64")
+    return text
+
+
+def _status(text: str) -> Status:
+    try:
+        return Status(text.lower())
+    except ValueError:
+        raise ValueError(f"{text!r} is not one of {', '.join(Status)}") from None
+
+
+def _services(text: str) -> tuple[str, ...]:
+    said = [code.strip().lower() for code in text.split(";") if code.strip()]
+    unknown = [code for code in said if code not in SERVICES]
+    if unknown:
+        raise ValueError(f"no such service: {', '.join(unknown)}; known are {', '.join(SERVICES)}")
+    return tuple(code for code in SERVICES if code in said)
+
+
+def _yes_no(text: str) -> YesNo:
+    try:
+        return YesNo(text.lower())
+    except ValueError:
+        raise ValueError(f"{text!r} is not yes, no or unknown") from None
+
+
+def _hidden(text: str) -> bool:
+    if text.lower() not in ("yes", "no"):
+        raise ValueError(f"{text!r} is not yes or no")
+    return text.lower() == "yes"
+
+
+def _cell(value: Any) -> str:
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "yes" if value else "no"
+        case datetime():
+            return value.isoformat()
+        case tuple():
+            return ";".join(value)
+        case _:
+            return str(value)
+
+
+def _geojson_rows(text: str) -> Iterator[Row]:
+    try:
+        data = json.loads(text.removeprefix("\ufeff"))
+    except (ValueError, RecursionError) as error:
+        raise TableError([f"not JSON: {error}"]) from error
+    if not isinstance(data, dict) or not isinstance(data.get("features"), list):
+        raise TableError(["not a GeoJSON FeatureCollection: no list of features"])
+    to_wgs84 = _transformer(data.get("crs"))
+    for number, feature in enumerate(data["features"], start=1):
+        yield _feature(f"feature {number}", feature, to_wgs84)
+
+
+def _feature(line: str, feature: Any, to_wgs84: Transformer | None) -> Row:
+    row = Row(line, {})
+    try:
+        properties, geometry = feature["properties"], feature["geometry"]
+        row.values = {name: _plain(value) for name, value in properties.items() if name in POINT_FIELDS}
+        if geometry["type"] != "Point":
+            raise ValueError(f"a {geometry['type']}, not a Point")
+        x, y = (float(number) for number in geometry["coordinates"][:2])
+        lon, lat = to_wgs84.transform(x, y) if to_wgs84 else (x, y)
+        row.values |= {"lat": f"{lat:.6f}", "lon": f"{lon:.6f}"}
+        if not to_wgs84 and (abs(lat) > 90 or abs(lon) > 180):
+            raise ValueError(f"{x:g}, {y:g} is not WGS84; declare the SWEREF 99 zone in crs")
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        missing = isinstance(error, KeyError)
+        row.fault("geometry", f"{error} is missing" if missing else str(error))
+    return row
+
+
+def _plain(value: Any) -> str:
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "yes" if value else "no"
+        case list():
+            return ";".join(str(item) for item in value)
+        case _:
+            return str(value)
+
+
+def _transformer(crs: Any) -> Transformer | None:
+    """None for WGS84, which is also what is meant where nothing is declared."""
+    if crs is None:
+        return None
+    try:
+        name = str(crs["properties"]["name"])
+    except (KeyError, TypeError):
+        raise TableError(["crs: no properties.name"]) from None
+    code = re.split(r":+", name)[-1]
+    if code in _WGS84:
+        return None
+    if not code.isdecimal() or int(code) not in SWEREF:
+        raise TableError([f"crs {name!r}: neither WGS84 nor SWEREF 99 (EPSG:3006 to EPSG:3018)"])
+    return Transformer.from_crs(int(code), 4326, always_xy=True)
+
+
+def checked(points: Sequence[Point], known: dict[str, Point]) -> list[Point]:
+    """Those of `points` that change something against `known`, reconciled. Raises TableError."""
+    out, faults = [], []
+    for point in points:
+        try:
+            merged = reconciled(known[point.id], point) if point.id in known else point
+        except ValueError as error:
+            faults.append(str(error))
+            continue
+        if merged != known.get(point.id):
+            out.append(merged)
+    if faults:
+        raise TableError(faults)
+    return out
