@@ -20,6 +20,10 @@ from responder.core.rows import Row, TableError, csv_rows, five_digits
 
 NEEDED = ("id", "name", "lat", "lon", "status")
 LIVE = ("status", "opens", "closes", "hours", "moved_to", "phone", "note")  # what operators change in a crisis
+LONGEST = {
+    "id": 64, "name": 60, "address": 60, "city": 40, "district": 40, "municipality": 40, "hours": 120, "phone": 20,
+    "moved_to": 80, "note": 120,
+}  # fmt: skip
 CLOCK_SKEW = timedelta(minutes=10)
 SWEREF = frozenset({3006, *range(3007, 3019)})  # EPSG: SWEREF 99 TM and its twelve local zones
 _WGS84 = ("CRS84", "4326")
@@ -101,28 +105,28 @@ def check_point(point: Point, zone: str) -> Iterator[tuple[str, str]]:
 def _point(row: Row, zone: str, now: datetime) -> Point:
     when = lambda text: moment(text, zone)  # noqa: E731
     point = Point(
-        id=row.parsed("id", _id, "") if row.text("id", 64, needed=True) else "",
-        name=row.text("name", 60, needed=True),
+        id=row.parsed("id", _id, "") if row.text("id", LONGEST["id"], needed=True) else "",
+        name=row.text("name", LONGEST["name"], needed=True),
         lat=row.number("lat", *_SWEDEN["lat"]),
         lon=row.number("lon", *_SWEDEN["lon"]),
         status=row.parsed("status", _status, Status.CANDIDATE) if row.text("status", needed=True) else Status.CANDIDATE,
-        address=row.text("address", 60),
+        address=row.text("address", LONGEST["address"]),
         postcode=row.parsed("postcode", five_digits, ""),
-        city=row.text("city", 40),
-        district=row.text("district", 40),
-        municipality=row.text("municipality", 40),
+        city=row.text("city", LONGEST["city"]),
+        district=row.text("district", LONGEST["district"]),
+        municipality=row.text("municipality", LONGEST["municipality"]),
         coordinate_accuracy=round(row.number("coordinate_accuracy", 0, 50_000, default=50)),
         services=row.parsed("services", _services, ()),
         opens=row.parsed("opens", when, None),
         closes=row.parsed("closes", when, None),
-        hours=row.text("hours", 120),
-        phone=row.text("phone", 20),
-        moved_to=row.text("moved_to", 80),
+        hours=row.text("hours", LONGEST["hours"]),
+        phone=row.text("phone", LONGEST["phone"]),
+        moved_to=row.text("moved_to", LONGEST["moved_to"]),
         step_free=row.parsed("step_free", _yes_no, YesNo.UNKNOWN),
         pets=row.parsed("pets", _yes_no, YesNo.UNKNOWN),
         overnight=row.parsed("overnight", _yes_no, YesNo.UNKNOWN),
         backup_power=row.parsed("backup_power", _yes_no, YesNo.UNKNOWN),
-        note=row.text("note", 120),
+        note=row.text("note", LONGEST["note"]),
         hidden=row.parsed("hidden", _hidden, False),
         confirmed_at=row.parsed("confirmed_at", when, None),
     )

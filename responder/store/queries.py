@@ -217,9 +217,20 @@ def save_places(connection: Connection, places: Sequence[Place], known: set[str]
         _bump(connection, "places")
 
 
-def add_audit(connection: Connection, row: dict[str, Any]) -> None:
-    """Add a line to the audit log."""
-    connection.execute(insert(AuditRow).values(**row))
+def add_audit(
+    connection: Connection, at: datetime, who: str, action: str, before: Point | None, after: Point, decision: str = ""
+) -> None:
+    """Add a line to the audit log: `who` did `action` to a point, by whose `decision`."""
+    row = {"at": at, "who": who, "action": action, "subject": after.id, "decision": decision}
+    old = point_to_json(before) if before else ""
+    connection.execute(insert(AuditRow).values(**row, before=old, after=point_to_json(after)))
+
+
+def audit_log(connection: Connection, subject: str) -> list[AuditRow]:
+    """What was done to the point `subject`, oldest first."""
+    columns = AuditRow.__table__.columns  # type: ignore[attr-defined]
+    rows = connection.execute(select(*columns).where(columns.subject == subject).order_by(columns.id))
+    return [AuditRow(**row._mapping) for row in rows]
 
 
 def versions(connection: Connection) -> tuple[int, int]:

@@ -24,8 +24,10 @@ class View:
 class Snapshot:
     """The newest view this process has. Thread-safe."""
 
-    def __init__(self, database: Database, zone: str, stale_after: timedelta, not_places: tuple[str, ...]) -> None:
-        self._db = database
+    def __init__(
+        self, database: Database, zone: str, stale_after: timedelta, not_places: tuple[str, ...], demo: bool
+    ) -> None:
+        self._db, self._demo = database, demo  # demo: whether fictional points may be told
         self._zone, self._stale_after, self._not_places = zone, stale_after, not_places
         self._lock = threading.Lock()
         self.view: View | None = None
@@ -59,7 +61,7 @@ class Snapshot:
                 return view  # another thread was faster
             with self._db.read() as connection:
                 points_version, places_version = versions(connection)
-                points = [point for point, _ in read_points(connection)]
+                points = [point for point, _ in read_points(connection) if self._demo or not point.demo]
                 same = view and view.places_version == places_version
                 known = view.gazetteer if view and same else gazetteer(read_places(connection), self._not_places)
             made = board(points, now, self._zone, self._stale_after)
