@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 DEFAULT_SECRET = "change-me"  # noqa: S105 - the value production refuses
@@ -79,6 +79,15 @@ class Settings(BaseSettings):
             faults.append("PUBLIC_URL must begin with https://")
         if faults:
             raise SettingsError("GATEWAY=twilio does not start: " + "; ".join(faults))
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Settings from the environment and `.env`. Raises SettingsError naming each that is wrong."""
+    try:
+        return Settings(**overrides)  # type: ignore[arg-type]
+    except ValidationError as error:
+        faults = [f"{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()]
+        raise SettingsError("; ".join(faults)) from error
 
 
 def key_list(value: str) -> tuple[str, ...]:

@@ -82,13 +82,30 @@ class Answerer:
             log.error("database away, %s answered from memory: %s", inbound.id, error)
             return render(self._unrecorded(inbound))
 
-    def preview(self, text: str, language: str = "") -> Outbound:
-        """The exact reply to a text, without recording anything. Raises StoreAway."""
-        session = Session(Channel.TEXT, language or self._flow.default_language, chosen=bool(language))
+    def preview(self, text: str, sender: str = "", language: str = "") -> Outbound:
+        """The exact reply to a text from `sender`, if any, without recording anything. Raises StoreAway."""
         now = self._clock()
+        session = Session(Channel.TEXT, self._flow.default_language)
+        if sender:
+            if not _is_number(sender):
+                return Outbound()
+            stored = self._turns.open("", self._vault.hashes(f"{Channel.TEXT}:{sender}")[0]).session
+            session = _alive(stored, Channel.TEXT, self._flow.default_language, now.timestamp())
+        if language:
+            session = replace(session, language=language, chosen=True)
         view = self._snapshot.at(self._snapshot.read(now), now)
         _, outbound = self._converse(session, Heard(text), view, now)
         return outbound
+
+    def ended(self, call: str) -> None:
+        """Forget where a call stood, once it is over. Raises StoreAway."""
+        self._turns.end(self._vault.hashes(f"{Channel.VOICE}:{call}")[0])
+
+    def unavailable(self, channel: Channel) -> str:
+        """The document for when nothing else can be said."""
+        turn = Turn(Session(channel, self._flow.default_language), (Say("say.unavailable"),), ends=True)
+        outbound = self._told(turn, None, self._clock(), None)
+        return (self._gateway.text_reply if channel is Channel.TEXT else self._gateway.voice_reply)(outbound)
 
     def _recorded(self, inbound: Inbound, render: Callable[[Outbound], str]) -> str:
         now = self._clock()
@@ -205,9 +222,7 @@ class Answerer:
         return self._answered(place, service, 0, view)
 
     def _answered(self, place: Place, service: str, told: int, view: View) -> Found:
-        city = place.kind is PlaceKind.MUNICIPALITY and any(
-            p.kind is PlaceKind.AREA and p.municipality == place.municipality for p in view.gazetteer.places
-        )
+        city = place.kind is PlaceKind.MUNICIPALITY and place.municipality in view.gazetteer.divided
         if place.is_box or city:
             return Found("district", (place,), service=service, said=place.name)
         found = answer(view.board, place, service, told)

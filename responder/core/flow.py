@@ -191,3 +191,23 @@ def _too_long(file: str, wording: Wording) -> Iterator[str]:
                 f"{file}: [text] {key}: {worst.segments} segments at worst ({worst.encoding}), "
                 f"the budget is {wording.budget_other}"
             )
+
+
+def mermaid(flow: Flow) -> str:
+    """The flow as a Mermaid flowchart: boxes are nodes, labels are what leads on."""
+    lines = ["flowchart TD", "  place{{a place is taken}}"]
+    for node in flow.nodes.values():
+        shape = f'(["{node.name}"])' if node.ends else f'["{node.name}"]'
+        lines.append(f"  n_{node.name}{shape}")
+        lines += [f"  n_{node.name} -->|{choice.key} {choice.id}| {_box(flow, choice.next)}" for choice in node.choices]
+        if node.takes != "nothing":
+            lines.append(f"  n_{node.name} -.-> place")
+    lines += [f"  place -->|{outcome}| n_{to}" for outcome, to in flow.outcomes.items()]
+    lines += [f"  always{{{{always}}}} -->|{command}| {_box(flow, to)}" for command, to in flow.always.items()]
+    lines += [f"  keys{{{{keys}}}} -->|{key}| {_box(flow, to)}" for key, to in flow.keys.items()]
+    lines.append(f"  silence{{{{silence, {flow.tries} times}}}} --> n_{flow.spent}")
+    return "\n".join(lines)
+
+
+def _box(flow: Flow, to: str) -> str:
+    return f"n_{to}" if to in flow.nodes else f'{to.removeprefix("@")}(("{to}"))'

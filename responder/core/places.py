@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import cached_property
 from itertools import pairwise
 
 from rapidfuzz import fuzz, process
@@ -125,6 +126,17 @@ class Gazetteer:
     keys: list[str] = field(repr=False)  # names long enough to be misspelt: as written and folded ...
     heard: list[str] = field(repr=False)  # ... and as they sound
     not_places: frozenset[str] = frozenset()
+
+    @cached_property
+    def spoken(self) -> tuple[str, ...]:
+        """Names that callers are likely to say, the districts first."""
+        kinds = (PlaceKind.AREA, PlaceKind.STADSDEL, PlaceKind.MUNICIPALITY, PlaceKind.STATION, PlaceKind.SQUARE)
+        return tuple(dict.fromkeys(place.name for kind in kinds for place in self.places if place.kind is kind))
+
+    @cached_property
+    def divided(self) -> frozenset[str]:
+        """Municipalities that have areas: their name alone does not tell where somebody is."""
+        return frozenset(place.municipality for place in self.places if place.kind is PlaceKind.AREA)
 
     def recognise(self, raw: str) -> Recognised:
         """The place, or places, that `raw` names."""

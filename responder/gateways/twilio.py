@@ -1,12 +1,13 @@
 """Twilio: its signature, its form fields, its TwiML.
 
 Sources: Twilio's webhook security and TwiML documentation. The signature is HMAC-SHA1 over the public URL and
-the form fields in order; Gather is dtmf-only, 5 s and en-US unless told otherwise; Say takes 4,096 characters.
+the form fields in order; Gather is dtmf-only, 5 s and en-US unless told otherwise, and knows one finishOnKey; Say takes
+4,096 characters.
 """
 
 import base64
 import hmac
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from xml.sax.saxutils import escape, quoteattr
 
 from twilio.request_validator import RequestValidator
@@ -20,20 +21,21 @@ EMPTY = '<?xml version="1.0" encoding="UTF-8"?><Response/>'
 VOICE_PATH = "/twilio/voice"
 KEYS_TIMEOUT = 6  # seconds of silence before a caller is asked again
 _SAY_LIMIT = 4000
-_HINTS_LIMIT = 100  # hints a Gather may usefully hold
+_HINTS_LIMIT = 500  # hints a Gather may hold
+_POSTCODE_LENGTH = 5
 
 
 class TwilioGateway:
-    """One Twilio account. `hints`: names to expect in speech."""
+    """One Twilio account. `hints`: tells the names to expect in speech."""
 
     real = True
 
-    def __init__(self, public_url: str, auth_token: str, flow: Flow, hints: tuple[str, ...] = ()) -> None:
+    def __init__(self, public_url: str, auth_token: str, flow: Flow, hints: Callable[[], tuple[str, ...]]) -> None:
         self._public_url = public_url
         self._key = auth_token.encode()
         self._validator = RequestValidator(auth_token)
         self._flow = flow
-        self._hints = ",".join(hints[:_HINTS_LIMIT])
+        self._hints = hints
 
     def genuine(self, target: str, form: Mapping[str, list[str]], signature: str | None) -> bool:
         """As the library judges; the common case (no field twice) first by the bare HMAC, at a sixth of its cost."""
@@ -43,7 +45,7 @@ class TwilioGateway:
         try:
             if all(len(values) == 1 for values in form.values()):
                 signed = url + "".join(name + form[name][0] for name in sorted(form))
-                digest = base64.b64encode(hmac.digest(self._key, signed.encode(), "sha1"))
+                digest = base64.b64encode(hmac.digest(self._key, signed.encode("utf-8", "surrogateescape"), "sha1"))
                 if hmac.compare_digest(digest, signature.encode()):
                     return True
             return bool(self._validator.validate(url, _Multi(form), signature))
@@ -63,8 +65,8 @@ class TwilioGateway:
     def read_call(self, form: Mapping[str, str], turn: int) -> Inbound:
         """See ports.Gateway. A turn's id is the call's with the turn's number, so that a retry is known again."""
         call = _id(form, "CallSid")
-        digits, speech = form.get("Digits", ""), form.get("SpeechResult", "")
-        if not digits and form.get("FinishedOnKey") == "*":
+        digits, speech = form.get("Digits", "").rstrip("#"), form.get("SpeechResult", "")
+        if form.get("FinishedOnKey") == "*" and len(digits) != _POSTCODE_LENGTH:
             digits = "*"
         return Inbound(
             id=f"{call}/{turn}",
@@ -92,11 +94,12 @@ class TwilioGateway:
             inner = f"{spoken}<Hangup/>"
         else:
             wording = self._flow.languages[reply.language]
+            hints = ",".join(self._hints()[:_HINTS_LIMIT])
             action = f"{VOICE_PATH}/{reply.turn}"
-            speech = f' language={quoteattr(wording.locale)} hints={quoteattr(self._hints)} speechTimeout="auto"'
+            speech = f' language={quoteattr(wording.locale)} hints={quoteattr(hints)} speechTimeout="auto"'
             inner = (
                 f'<Gather input="{"dtmf speech" if wording.speech else "dtmf"}" action="{action}" method="POST"'
-                f' numDigits="{reply.digits}" finishOnKey="*#" timeout="{KEYS_TIMEOUT}" actionOnEmptyResult="true"'
+                f' numDigits="{reply.digits}" finishOnKey="*" timeout="{KEYS_TIMEOUT}" actionOnEmptyResult="true"'
                 f"{speech if wording.speech else ''}>{spoken}</Gather>"
             )
         return f'<?xml version="1.0" encoding="UTF-8"?><Response>{inner}</Response>'

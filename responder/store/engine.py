@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.engine import Connection, make_url
 from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.pool import NullPool
 
 BUSY_SECONDS = 5
 
@@ -50,7 +51,8 @@ class Database:
             options = {"timeout": BUSY_SECONDS, "check_same_thread": False}
         else:
             options = {"connect_timeout": BUSY_SECONDS}
-        self.engine = create_engine(parsed, connect_args=options, pool_pre_ping=not self.sqlite)
+        pool: dict[str, Any] = {"poolclass": NullPool} if self.sqlite else {"pool_pre_ping": True}
+        self.engine = create_engine(parsed, connect_args=options, **pool)
         if self.sqlite:
             event.listen(self.engine, "connect", _set_up_sqlite)
             event.listen(self.engine, "begin", _begin_immediate)

@@ -134,6 +134,11 @@ class Turns:
             for number_hash in hashes:
                 self._unname.run(connection, {"empty": b"", "hash": number_hash})
 
+    def end(self, key: bytes) -> None:
+        """Delete the conversation `key`. Raises StoreAway."""
+        with self._db.hot_write(durable=False) as connection:
+            self._end.run(connection, {"key": key})
+
     def purge(self, before: float) -> None:
         """Delete messages and sessions older than `before` (seconds since 1970). Raises StoreAway."""
         with self._db.hot_write(durable=False) as connection:

@@ -1,11 +1,12 @@
 """Places and points in memory, read anew when their counters move; what is left when the database is away."""
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from responder.core.answer import Board, board
 from responder.core.places import Gazetteer, gazetteer
+from responder.core.points import Point
 from responder.store.engine import Database
 from responder.store.queries import read_places, read_points, versions
 
@@ -19,6 +20,7 @@ class View:
     points_version: int
     places_version: int
     read_at: datetime
+    refused: tuple[Point, ...] = ()  # fictional points where they may not be told
 
 
 class Snapshot:
@@ -44,7 +46,7 @@ class Snapshot:
         current = view.board.at(now)
         if current is view.board:
             return view
-        moved_on = View(view.gazetteer, current, view.points_version, view.places_version, view.read_at)
+        moved_on = replace(view, board=current)
         with self._lock:
             if self.view is view:
                 self.view = moved_on
@@ -61,9 +63,10 @@ class Snapshot:
                 return view  # another thread was faster
             with self._db.read() as connection:
                 points_version, places_version = versions(connection)
-                points = [point for point, _ in read_points(connection) if self._demo or not point.demo]
+                points = [point for point, _ in read_points(connection)]
                 same = view and view.places_version == places_version
                 known = view.gazetteer if view and same else gazetteer(read_places(connection), self._not_places)
-            made = board(points, now, self._zone, self._stale_after)
-            self.view = View(known, made, points_version, places_version, now)
+            refused = () if self._demo else tuple(point for point in points if point.demo)
+            made = board([point for point in points if point not in refused], now, self._zone, self._stale_after)
+            self.view = View(known, made, points_version, places_version, now, refused)
             return self.view

@@ -4,9 +4,12 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Engine
+from sqlalchemy.exc import OperationalError
 
-from responder.store.engine import BUSY_SECONDS
+from responder.store.engine import StoreAway
 
 
 def upgrade(engine: Engine, revision: str = "head") -> None:
@@ -21,9 +24,18 @@ def downgrade(engine: Engine, revision: str) -> None:
         command.downgrade(_config(connection), revision)
 
 
+def revisions(engine: Engine) -> tuple[str | None, str | None]:
+    """(where the database is, the newest there is). Raises StoreAway."""
+    try:
+        with engine.connect() as connection:
+            at = MigrationContext.configure(connection).get_current_revision()
+    except OperationalError as error:
+        raise StoreAway(str(error.orig)) from error
+    return at, ScriptDirectory.from_config(_config(None)).get_current_head()
+
+
 def _config(connection: object) -> Config:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent))
     config.attributes["connection"] = connection
-    config.attributes["lock_timeout"] = BUSY_SECONDS
     return config

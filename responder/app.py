@@ -1,0 +1,36 @@
+"""create_app: Flask around the service, with plain error pages."""
+
+import logging
+
+from flask import Flask, Response
+from werkzeug.exceptions import HTTPException
+
+from responder.ports import Clock
+from responder.settings import Settings, load_settings
+from responder.web import hooks
+from responder.wiring import utc_now, wire
+
+MAX_BODY = 256 * 1024  # bytes; a text with every field Twilio knows is under 8 kB
+
+
+def create_app(settings: Settings | None = None, clock: Clock = utc_now) -> Flask:
+    """The WSGI application. Raises SettingsError or FlowError: a service that would mislead does not start."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    service = wire(settings or load_settings(), clock)
+    app = Flask(__name__, static_folder=None)
+    app.config.update(MAX_CONTENT_LENGTH=MAX_BODY, SECRET_KEY=service.settings.secret_key)
+    app.register_blueprint(hooks.blueprint(service))
+    app.register_error_handler(HTTPException, _plain)
+    app.after_request(_headers)
+    app.extensions["responder"] = service
+    return app
+
+
+def _plain(error: HTTPException) -> Response:
+    return Response(f"{error.code} {error.name}\n", error.code or 500, mimetype="text/plain")
+
+
+def _headers(response: Response) -> Response:
+    response.headers.setdefault("Cache-Control", "no-store")
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    return response

@@ -1,0 +1,255 @@
+"""The command line. No rules: read what was typed, call an action, print what came back."""
+
+import getpass
+import logging
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import timedelta
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+
+from responder import demo as phone
+from responder.actions import load, publish
+from responder.app import create_app
+from responder.core.flow import FlowError, mermaid
+from responder.core.points import Status, standing
+from responder.core.pointsfile import write_points_file
+from responder.core.rows import TableError
+from responder.core.segments import cost
+from responder.doctor import examine
+from responder.flowfiles import load as load_flow
+from responder.settings import SettingsError, load_settings
+from responder.store.engine import Database, StoreAway
+from responder.store.queries import read_points
+from responder.web.handset import Handset, LineError, in_process, over_http
+from responder.wiring import Service, utc_now, wire
+
+Command = Callable[..., Any]
+_TOLD = (SettingsError, FlowError, TableError, StoreAway, LineError, publish.ChangeRefused, load.DemoRefused, OSError)
+
+
+def _plainly(command: Command) -> Command:
+    """Errors that tell the user what is wrong are printed, not traced."""
+
+    @wraps(command)
+    def told(*args: Any, **options: Any) -> Any:
+        try:
+            return command(*args, **options)
+        except _TOLD as error:
+            raise click.ClickException(str(error)) from error
+
+    return told
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Trygghetssvar: answers a text or a call with the nearest open trygghetspunkt."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
+
+
+@main.command()
+@click.option("--demo", is_flag=True, help="Add fictional points marked DEMO in all eleven areas, some open.")
+@click.option("--stockholm", is_flag=True, help="Add the county's designated points, planned and unconfirmed.")
+@_plainly
+def init(demo: bool, stockholm: bool) -> None:
+    """Create or upgrade the database and load the bundled places."""
+    settings = load_settings()
+    database = Database(settings.database_url)
+    if demo and settings.real:
+        raise load.DemoRefused(["--demo"])
+    click.echo(f"places: {load.prepare(database)}")
+    if demo:
+        click.echo(f"demo points: {load.load_demo(database, settings.timezone, utc_now(), settings.real)}")
+    if stockholm:
+        click.echo(f"designated points: {load.load_stockholm(database, settings.timezone, utc_now())}")
+
+
+@main.command()
+@click.option("--port", default=8000, show_default=True)
+@click.option("--serve", is_flag=True, help="Keep serving after the transcript.")
+@_plainly
+def demo(port: int, serve: bool) -> None:
+    """Start the service on SQLite with demo points, text it and call it, then hand over the phone."""
+    url = f"http://127.0.0.1:{port}"
+    settings = load_settings(gateway="recorder", database_url="sqlite:///var/demo.db", public_url=url)
+    database = Database(settings.database_url)
+    load.prepare(database)
+    load.load_demo(database, settings.timezone, utc_now(), settings.real)
+    app = create_app(settings)
+    logging.getLogger().setLevel(logging.WARNING)
+    with phone.served(app, "127.0.0.1", port):
+        click.echo(f"Trygghetssvar answers at {url} (DEMO points, {settings.database_url})")
+        handset = Handset(over_http(url), url, settings.twilio_auth_token)
+        phone.transcript(handset, click.echo)
+        click.echo("--- your turn: text it, or /call it; Ctrl-D ends ---")
+        handset.number = "+46700000002"
+        phone.converse(handset, False, _typed(), click.echo)
+        if serve:
+            click.echo(f"Serving at {url}; Ctrl-C ends.")
+            with suppress(KeyboardInterrupt):
+                threading.Event().wait()
+
+
+@main.group(name="import")
+def import_() -> None:
+    """Take in a file: all of it, or nothing."""
+
+
+@import_.command(name="points")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--dry-run", is_flag=True, help="Check and count, change nothing.")
+@_plainly
+def import_points(file: Path, dry_run: bool) -> None:
+    """Points from CSV or GeoJSON."""
+    settings = load_settings()
+    database = Database(settings.database_url)
+    text = load.read_file(file)
+    done = load.load_points(database, text, settings.timezone, utc_now(), settings.real, dry_run)
+    click.echo(f"points: {done}{' (dry run: nothing was changed)' if dry_run else ''}")
+
+
+@import_.command(name="places")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@_plainly
+def import_places(file: Path) -> None:
+    """Places from our own tables or GeoNames' postal format."""
+    click.echo(f"places: {load.load_places(Database(load_settings().database_url), load.read_file(file))}")
+
+
+@main.group()
+def export() -> None:
+    """Write out what the database holds."""
+
+
+@export.command(name="points")
+@_plainly
+def export_points() -> None:
+    """All points as CSV on standard output; `import points` reads it back."""
+    with Database(load_settings().database_url).read() as connection:
+        points = [point for point, _ in read_points(connection)]
+    click.echo(write_points_file(points), nl=False)
+
+
+@main.command()
+@_plainly
+def points() -> None:
+    """List the points and what they are for a resident now."""
+    settings = load_settings()
+    now, zone = utc_now(), settings.timezone
+    with Database(settings.database_url).read() as connection:
+        rows = [point for point, _ in read_points(connection)]
+    for point in rows:
+        now_is = standing(point, now, zone, timedelta(hours=settings.stale_after))
+        confirmed = f"{point.confirmed_at:%Y-%m-%d %H:%M}Z" if point.confirmed_at else "never"
+        flags = " unconfirmed" if now_is.unconfirmed else ""
+        click.echo(f"{point.id}\t{point.status}\t{now_is.kind}{flags}\tconfirmed {confirmed}\t{point.name}")
+    if not rows:
+        click.echo("no points; `responder import points FILE` or `responder init --demo`")
+
+
+@main.group()
+def point() -> None:
+    """One point."""
+
+
+@point.command(name="set")
+@click.argument("id")
+@click.option("--status", required=True, type=click.Choice([s.value for s in Status]))
+@click.option("--opens", default="", help="ISO 8601 or HH:MM, the next such time. Left out: none.")
+@click.option("--closes", default="", help="ISO 8601 or HH:MM, the next such time. Left out: none.")
+@click.option("--hours", help='OSM opening_hours, such as "Mo-Su 08:00-20:00"; "" removes them.')
+@click.option("--note", help='"" removes it.')
+@click.option("--phone", help="For on_call.")
+@click.option("--moved-to", help="For moved: the new name and address.")
+@click.option("--by", default=getpass.getuser, help="Who says so.")
+@click.option("--decision", default="", help="The decision it rests on.")
+@_plainly
+def point_set(id: str, status: str, by: str, decision: str, **fields: Any) -> None:
+    """Say what a point is now; this also confirms it."""
+    settings = load_settings()
+    change = publish.Change(Status(status), **fields)
+    database, now = Database(settings.database_url), utc_now()
+    _, after = publish.set_point(database, id, change, by, decision, settings.timezone, now)
+    told = standing(after, now, settings.timezone, timedelta(hours=settings.stale_after))
+    click.echo(f"{after.id} ({after.name}): {after.status}, told as {told.kind}")
+
+
+@main.command()
+@click.argument("text")
+@click.option("--from", "sender", default="", help="As this number (E.164), in its language and conversation.")
+@click.option("--lang", default="", help="In this language.")
+@_plainly
+def ask(text: str, sender: str, lang: str) -> None:
+    """The exact reply to TEXT with its segments and encoding; nothing is recorded."""
+    service = _service()
+    if lang and lang not in service.flow.languages:
+        raise click.ClickException(f"no wording file for {lang!r}; there is {', '.join(service.flow.languages)}")
+    reply = service.answerer.preview(text, sender, lang).text
+    if not reply:
+        click.echo("(no reply)")
+        return
+    price = cost(reply)
+    click.echo(reply)
+    click.echo(f"-- {price.segments} segments, {price.encoding}, {price.units} units")
+
+
+@main.command()
+@click.option("--voice", is_flag=True, help="Call instead of texting: keys, speech, an empty line is silence.")
+@_plainly
+def talk(voice: bool) -> None:
+    """A phone in the terminal, over the same webhooks and flow."""
+    settings = load_settings(gateway="recorder")
+    app = create_app(settings)
+    logging.getLogger().setLevel(logging.WARNING)
+    handset = Handset(in_process(app.test_client()), settings.public_url, settings.twilio_auth_token)
+    phone.converse(handset, voice, _typed(), click.echo)
+
+
+@main.group()
+def flows() -> None:
+    """The conversation files."""
+
+
+@flows.command(name="check")
+@_plainly
+def flows_check() -> None:
+    """Refuse a flow or wording that does not hold together."""
+    flow = load_flow(load_settings().flows_dir)
+    click.echo(f"flows: {len(flow.nodes)} nodes, languages {', '.join(flow.languages)}: in order")
+
+
+@flows.command(name="draw")
+@_plainly
+def flows_draw() -> None:
+    """The conversation as a Mermaid chart."""
+    click.echo(mermaid(load_flow(load_settings().flows_dir)))
+
+
+@main.command()
+@_plainly
+def doctor() -> None:
+    """Look for what would go wrong: settings, flows, database, points. Exit 1 if something would."""
+    settings = load_settings()
+    sick = False
+    for finding in examine(settings, utc_now()):
+        sick |= not finding.well
+        click.echo(f"{'ok ' if finding.well else 'BAD'} {finding.text}")
+    if sick:
+        sys.exit(1)
+
+
+def _service() -> Service:
+    return wire(load_settings())
+
+
+def _typed() -> Iterator[str]:
+    """Lines of standard input; echoed where nobody sees them being typed."""
+    for line in sys.stdin:
+        if not sys.stdin.isatty():
+            click.echo(f"> {line.rstrip()}")
+        yield line

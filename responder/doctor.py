@@ -1,0 +1,75 @@
+"""What would go wrong, found before a resident finds it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from responder.core.flow import FlowError
+from responder.core.points import ACTIVATED, Point, standing
+from responder.core.pointsfile import check_point
+from responder.flowfiles import load
+from responder.settings import DEFAULT_SECRET, SECRETS, Settings, SettingsError
+from responder.store import migrations
+from responder.store.engine import Database, StoreAway
+from responder.store.queries import counts, read_points
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    well: bool
+    text: str
+
+
+def examine(settings: Settings, now: datetime) -> Iterator[Finding]:
+    """Everything that can be looked at without sending anything."""
+    yield _settings(settings)
+    try:
+        flow = load(settings.flows_dir)
+        yield Finding(True, f"flows in {settings.flows_dir}: {len(flow.nodes)} nodes, {', '.join(flow.languages)}")
+    except FlowError as error:
+        yield from (Finding(False, problem) for problem in error.problems)
+    yield from _database(settings, now)
+
+
+def _settings(settings: Settings) -> Finding:
+    try:
+        settings.check()
+    except SettingsError as error:
+        return Finding(False, str(error))
+    if settings.real:
+        return Finding(True, f"settings for GATEWAY=twilio, called at {settings.public_url}")
+    default = [name.upper() for name in SECRETS if getattr(settings, name) in ("", DEFAULT_SECRET)]
+    still = f"; GATEWAY=twilio would refuse the defaults of {', '.join(default)}" if default else ""
+    return Finding(True, f"settings for GATEWAY=recorder: nothing leaves this machine{still}")
+
+
+def _database(settings: Settings, now: datetime) -> Iterator[Finding]:
+    database = Database(settings.database_url)
+    try:
+        at, head = migrations.revisions(database.engine)
+        if at != head:
+            yield Finding(False, f"database is at revision {at or 'none'}, not {head}: run `responder init`")
+            return
+        with database.read() as connection:
+            rows = counts(connection)
+            points = [point for point, _ in read_points(connection)]
+    except StoreAway as error:
+        yield Finding(False, f"database: {error}")
+        return
+    yield Finding(rows["places"] > 0, f"database at revision {head}, {rows['places']} places, {len(points)} points")
+    yield from _points(points, settings, now)
+
+
+def _points(points: list[Point], settings: Settings, now: datetime) -> Iterator[Finding]:
+    demo = [point.id for point in points if point.demo]
+    if demo:
+        yield Finding(not settings.real, f"{len(demo)} demo points, which GATEWAY=twilio refuses")
+    after = timedelta(hours=settings.stale_after)
+    for point in points:
+        for column, reason in check_point(point, settings.timezone):
+            yield Finding(False, f"point {point.id}, {column}: {reason}")
+        if point.status in ACTIVATED and standing(point, now, settings.timezone, after).unconfirmed:
+            since = f"since {point.confirmed_at:%Y-%m-%d %H:%M} UTC" if point.confirmed_at else "ever"
+            yield Finding(False, f"point {point.id} is {point.status} but nobody has confirmed it {since}")
