@@ -99,6 +99,7 @@ def _wording(path: Path, audio: Path) -> Wording:
         hints=frozenset(swedish(word) for word in data["hints"]["words"]),
         service_words={code: tuple(_pattern(w) for w in said) for code, said in data["services"]["words"].items()},
         service_labels=data["services"]["labels"],
+        spoken_labels=data["services"].get("spoken", {}),
         numbers={swedish(word): value for word, value in data["numbers"].items()},
         form={key: value for key, value in form.items() if isinstance(value, str)},
         weekdays=tuple(form["weekdays"]),

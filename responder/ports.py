@@ -50,6 +50,7 @@ class Outbound:
     language: str = ""
     digits: int = 5
     ends: bool = False
+    untold: int = 0  # points of the answer that had no room
     turn: int = 0  # number of the turn that the caller's next input begins
 
 

@@ -192,7 +192,9 @@ class Answerer:
         if turn.need:
             found = self._look_up(turn.need, turn.session, view)
             turn = step(self._flow, turn.session, found)
-        return turn, self._told(turn, inbound, now, as_of)
+        outbound = self._told(turn, inbound, now, as_of)
+        told = turn.session.told - outbound.untold  # MORE goes on where this text had to stop
+        return replace(turn, session=replace(turn.session, told=told)), outbound
 
     def _look_up(self, need: Need, session: Session, view: View) -> Found:
         """What the flow needs to know: which place was meant, and what is open near it."""
@@ -249,22 +251,26 @@ class Answerer:
             as_of=as_of,
         )
         if turn.session.channel is Channel.TEXT:
-            lines = [self._text_line(say, wording, over) for say in turn.says]
+            lines, untold = [], 0
+            for say in turn.says:
+                line, left_out = self._text_line(say, wording, over)
+                lines.append(line)
+                untold += left_out
             lines += [wording.say("option", Channel.TEXT, key=key, label=label) for key, label in turn.options]
-            return Outbound(text="\n".join(lines), language=language, ends=turn.ends)
+            return Outbound(text="\n".join(lines), language=language, ends=turn.ends, untold=untold)
         spoken = tuple(sentence for say in turn.says for sentence in self._sentences(say, language, over))
         options = tuple(
             Spoken(wording.say("option", Channel.VOICE, key=key, label=label), language) for key, label in turn.options
         )
         number = int(inbound.id.rpartition("/")[2]) + 1 if inbound else 1
-        return Outbound("", spoken + options, language, turn.digits, turn.ends, number)
+        return Outbound("", spoken + options, language, turn.digits, turn.ends, turn=number)
 
-    def _text_line(self, say: Say, wording: Wording, over: Voiceover) -> str:
+    def _text_line(self, say: Say, wording: Wording, over: Voiceover) -> tuple[str, int]:
         if say.answer:
             return answer_text(say.answer, wording, over)
         values = self._values(say, wording, over, Channel.TEXT)
         text = gsm_twins(wording.say(say.key, Channel.TEXT, **values))
-        return to_gsm(text) if is_gsm(gsm_twins(wording.text[say.key])) else text
+        return (to_gsm(text) if is_gsm(gsm_twins(wording.text[say.key])) else text), 0
 
     def _sentences(self, say: Say, language: str, over: Voiceover) -> list[Spoken]:
         code = say.language or language

@@ -121,13 +121,14 @@ def answer(board: Board, place: Place, service: str = "", skip: int = 0) -> Answ
     if service and not wanted and local:
         wanted = [offer for offer in usable if service in offer.point.services]
         local = [] if wanted else local
-    ranked = sorted(wanted or pool, key=lambda offer: offer.standing.kind is Kind.FULL)
+    listing = bool(local)
+    ranked = sorted(wanted or pool, key=lambda offer: _later_told(offer, listing))
     kind = AnswerKind.OPEN if _has_points(board, place) else AnswerKind.NO_POINTS
-    common = {"kind": kind, "place": place, "service": service, "service_found": bool(wanted), "in_area": bool(local)}
+    common = {"kind": kind, "place": place, "service": service, "service_found": bool(wanted), "in_area": listing}
     if skip:
         told = ranked[skip : skip + MORE]
         return Answer(**common, offers=tuple(told), skipped=skip, left=max(0, len(ranked) - skip - len(told)))  # type: ignore[arg-type]
-    told, both_near = _first_told(ranked, place, listing=bool(local))
+    told, both_near = _first_told(ranked, listing)
     first = told[0]
     return Answer(
         **common,  # type: ignore[arg-type]
@@ -155,21 +156,33 @@ def _offer(board: Board, place: Place, index: int, metres: float) -> Offer:
     return Offer(point, board.standings[index], told, hypot(place.accuracy, point.coordinate_accuracy))
 
 
-def _first_told(ranked: list[Offer], place: Place, listing: bool) -> tuple[list[Offer], bool]:
-    """One point; two at a near-tie, or where the first is full or opens by phone; three of an area."""
-    if listing and place.is_area:
-        return ranked[:3], False
+def _later_told(offer: Offer, listing: bool) -> int:
+    """Free before full; in a list of an area, where no distance is told, also open before by phone."""
+    if offer.standing.kind is Kind.FULL:
+        return 2
+    return int(listing and offer.standing.kind is Kind.BY_PHONE)
+
+
+def _first_told(ranked: list[Offer], listing: bool) -> tuple[list[Offer], bool]:
+    """One point; two at a near-tie, in an area, or where the first is full, by phone or unconfirmed."""
+    if listing:
+        return ranked[:2], False
     first, rest = ranked[0], ranked[1:]
     if not rest:
         return [first], False
-    if first.standing.kind in (Kind.FULL, Kind.BY_PHONE):
-        free = (offer for offer in rest if offer.standing.kind in (Kind.OPEN, Kind.CLOSES_SOON))
-        return [first, next(free, rest[0])], False
+    if first.standing.kind in (Kind.FULL, Kind.BY_PHONE) or first.standing.unconfirmed:
+        sure = (offer for offer in rest if _is_sure(offer.standing))
+        second = next(sure, None if first.standing.kind is Kind.OPEN else rest[0])
+        return ([first, second] if second else [first]), False
     second = rest[0]
     if first.metres is None or second.metres is None or second.standing.kind is Kind.FULL:
         return [first], False
     near = second.metres - first.metres <= max(NEAR_TIE, min(first.margin, second.margin))
     return ([first, second], True) if near else ([first], False)
+
+
+def _is_sure(standing: Standing) -> bool:
+    return standing.kind in (Kind.OPEN, Kind.CLOSES_SOON) and not standing.unconfirmed
 
 
 def _nearer(offer: Offer, first: Offer) -> bool:

@@ -18,7 +18,8 @@ COMMANDS = frozenset(
     {"stop", "start", "help", "menu", "more", "info", "test", "language", "helpline", "hello", "thanks"}
 )
 FORMS = frozenset(
-    ("decimal", "metres", "kilometres", "less_metres", "less_kilometres", "time", "hour", "tomorrow", "weekday", "date",
+    ("decimal", "metres", "kilometres", "less_metres", "less_kilometres", "spoken_metres",
+     "spoken_kilometres", "spoken_less_metres", "spoken_less_kilometres", "time", "hour", "tomorrow", "weekday", "date",
      "and")
 )  # fmt: skip
 
@@ -161,7 +162,7 @@ def _language(flow: Flow, wording: Wording) -> Iterator[str]:
     for code in SERVICES:
         if code not in wording.service_labels:
             yield f"{file}: [services.labels] {code}: missing"
-    for code in sorted((set(wording.service_words) | set(wording.service_labels)) - set(SERVICES)):
+    for code in sorted({*wording.service_words, *wording.service_labels, *wording.spoken_labels} - set(SERVICES)):
         yield f"{file}: [services] {code}: no such service"
     for name in sorted(FORMS - set(wording.form)):
         yield f"{file}: [format] {name}: missing"

@@ -5,7 +5,7 @@ services, and when that was checked. The rest is dropped in the order of `Part.d
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from responder.core.answer import Answer, AnswerKind, Offer
@@ -33,18 +33,29 @@ class Voiceover:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A piece of a reply. `drop` 0 stays; the highest goes first. `line`: it begins a new line of a text."""
+    """A piece of a reply. `drop` 0 stays; the highest goes first, or is told as `short` if that is given.
+
+    `line`: it begins a new line of a text.
+    """
 
     key: str
     text: str
     drop: int = KEEP
     line: bool = False
+    short: "Part | None" = None
 
 
-def answer_text(answer: Answer, wording: Wording, over: Voiceover) -> str:
-    """The text of an answer, within the language's segment budget."""
-    budget = wording.budget_open if answer.offers else wording.budget_other
-    return fit(list(answer_parts(answer, wording, over, Channel.TEXT)), budget)
+def answer_text(answer: Answer, wording: Wording, over: Voiceover) -> tuple[str, int]:
+    """The text of an answer within the language's segment budget, and how many of its points had no room."""
+    open_now = answer.offers and answer.kind is not AnswerKind.OPENS_LATER
+    budget = wording.budget_open if open_now else wording.budget_other
+    parts = list(answer_parts(answer, wording, over, Channel.TEXT))
+    text, left_out = fit(parts, budget)
+    untold = sum(part.key == "other" for part in left_out)
+    if untold and not answer.left:
+        roomy = replace(answer, offers=answer.offers[: len(answer.offers) - untold], left=untold)
+        text, _ = fit(list(answer_parts(roomy, wording, over, Channel.TEXT)), budget)
+    return text, untold
 
 
 def answer_speech(answer: Answer, wording: Wording, over: Voiceover) -> list[Part]:
@@ -53,18 +64,31 @@ def answer_speech(answer: Answer, wording: Wording, over: Voiceover) -> list[Par
     return [part for part in answer_parts(answer, wording, over, Channel.VOICE) if part.key not in left_out]
 
 
-def fit(parts: list[Part], budget: int) -> str:
-    """Join `parts`, dropping the least needed until the text costs at most `budget` segments."""
+def fit(parts: list[Part], budget: int) -> tuple[str, list[Part]]:
+    """Join `parts`, dropping the least needed until the text costs at most `budget` segments; and what was dropped.
+
+    What was dropped in vain, before something longer had to go as well, comes back where there is room for it.
+    """
     plain = is_gsm(gsm_twins("".join(part.text for part in parts if part.drop == KEEP and part.key != "point")))
-    while True:
-        text = _joined(parts)
-        text = to_gsm(text) if plain else gsm_twins(text)
-        if cost(text).segments <= budget:
-            return text
-        worst = max(parts, key=lambda part: part.drop)
-        if worst.drop == KEEP:
-            return _cut(text, budget)
-        parts = [part for part in parts if part is not worst]
+    told: list[Part | None] = list(parts)
+
+    def text_of(chosen: list[Part | None]) -> str:
+        text = _joined([part for part in chosen if part])
+        return to_gsm(text) if plain else gsm_twins(text)
+
+    dropped: list[int] = []
+    while cost(text_of(told)).segments > budget:
+        index = max(range(len(told)), key=lambda i: part.drop if (part := told[i]) else KEEP)
+        worst = told[index]
+        if worst is None or worst.drop == KEEP:
+            return _cut(text_of(told), budget), [parts[i] for i in dropped if told[i] is None]
+        told[index] = worst.short
+        dropped.append(index)
+    for index in reversed(dropped):
+        restored = [*told[:index], parts[index], *told[index + 1 :]]
+        if cost(text_of(restored)).segments <= budget:
+            told = restored
+    return text_of(told), [parts[i] for i in dropped if told[i] is None]
 
 
 def _joined(parts: list[Part]) -> str:
@@ -75,8 +99,9 @@ def _joined(parts: list[Part]) -> str:
 
 
 def _cut(text: str, budget: int) -> str:
+    """Whole words only: half an address is a wrong address."""
     while cost(text).segments > budget:
-        text = text[:-1]
+        text = text[: max(text.rfind(" "), text.rfind("\n"), 0)]
     return text
 
 
@@ -85,9 +110,7 @@ def answer_parts(answer: Answer, wording: Wording, over: Voiceover, channel: Cha
     teller = _Teller(answer.place, wording, over, channel)
     if answer.kind is AnswerKind.NO_POINTS:
         yield teller.part("no_points.head", municipality=answer.place.municipality)
-        yield teller.part("no_points.advice")
-        if answer.offers:
-            yield teller.part("no_points.near", line=True)
+        yield teller.part("no_points.near" if answer.offers else "no_points.advice")
     if answer.offers and answer.kind is not AnswerKind.OPENS_LATER:
         yield from _open(answer, teller)
     elif answer.kind is AnswerKind.OPENS_LATER:
@@ -101,8 +124,8 @@ def answer_parts(answer: Answer, wording: Wording, over: Voiceover, channel: Cha
     if over.as_of:
         yield teller.part("snapshot", line=True, time=wording.moment(over.as_of, over.now, over.zone))
     if answer.left:
-        yield teller.part("more", drop=30, line=True)
-    yield teller.part("danger", drop=60, line=not answer.left)
+        yield teller.part("more", drop=30)
+    yield teller.part("danger", drop=60)
     yield teller.part("sign", drop=20, line=True, sender=wording.sender(over.sender))
 
 
@@ -127,18 +150,31 @@ class _Teller:
         city = point.city if point.city and point.city != self.place.name else ""
         return ", ".join(part for part in (point.name, point.address, city) if part)
 
-    def point(self, offer: Offer, drop: int = KEEP) -> Part:
+    def point(self, offer: Offer) -> Part:
         point = offer.point
         if point.hidden:
             text = self.wording.say("point.hidden", self.channel, name=point.name, helpline=self.helpline)
         elif offer.metres is None:
             text = self.wording.say("point.plain", self.channel, where=self.where(point))
         else:
-            distance = self.wording.distance(offer.metres, offer.margin)
             text = self.wording.say(
-                "point.near", self.channel, where=self.where(point), distance=distance, place=self.from_where
+                "point.near",
+                self.channel,
+                where=self.where(point),
+                distance=self.wording.distance(offer.metres, offer.margin, self.channel),
+                place=self.from_where,
             )
-        return Part("point", text + ("." if self.channel is Channel.VOICE and text[-1:] != "." else ""), drop, True)
+        if self.channel is Channel.VOICE:
+            return Part("point", text if text.endswith(".") else f"{text}.", KEEP, True)
+        if point.hidden:
+            return Part("point", text, KEEP, True)
+        bare = Part("point", ", ".join(part for part in (point.name, point.address) if part), KEEP, True)
+        return Part("point", text, 2, True, bare)
+
+    def other(self, offer: Offer, drop: int) -> Part:
+        """A further point, told whole or not at all."""
+        pieces = [replace(self.point(offer), line=True), self.state(offer, line=True), self.checked(offer)]
+        return Part("other", _joined(pieces), drop, True)
 
     @property
     def helpline(self) -> str:
@@ -155,7 +191,7 @@ class _Teller:
             values["until"] = self.time(standing.until)
         phone = offer.point.phone
         values["phone"] = spoken_phone(phone) if self.channel is Channel.VOICE else phone
-        return self.part(f"state.{key}" if key != "open_until" else "state.open_until", drop, line, **values)
+        return self.part(f"state.{key}", drop, line, **values)
 
     def checked(self, offer: Offer, drop: int = KEEP, line: bool = False) -> Part:
         at = offer.point.confirmed_at
@@ -167,19 +203,18 @@ class _Teller:
     def services(self, point: Point, wanted: str) -> Iterator[Part]:
         codes = [code for code in SERVICES if code in point.services]
         codes.sort(key=lambda code: code != wanted)
-        labels = [self.wording.service_labels[code] for code in codes]
+        labels = [self.wording.label(code, self.channel) for code in codes]
         if not labels:
             return
         if self.channel is Channel.VOICE:
             yield self.part("services", list=self.wording.listed(labels))
             return
-        first = labels[:FIRST_SERVICES]
-        rest = labels[FIRST_SERVICES:]
-        text = self.wording.say("services", self.channel, list=", ".join(first))
-        yield Part("services", text[:1].upper() + text[1:], KEEP, True)
-        if rest:
-            text = self.wording.say("services", self.channel, list=", ".join(rest[:4]))
-            yield Part("services", text[:1].upper() + text[1:], 40)
+        first, all_told = (self._service_part(labels[:count], drop) for count, drop in ((FIRST_SERVICES, 1), (7, 40)))
+        yield replace(all_told, short=first)
+
+    def _service_part(self, labels: list[str], drop: int) -> Part:
+        text = self.wording.say("services", self.channel, list=", ".join(labels))
+        return Part("services", text[:1].upper() + text[1:], drop)
 
     def extras(self, point: Point) -> Iterator[Part]:
         for key, value, drop in (("step_free", point.step_free, 45), ("pets", point.pets, 50)):
@@ -195,16 +230,13 @@ def _head(answer: Answer, teller: _Teller) -> Part:
     first = answer.offers[0].standing
     if answer.skipped:
         return teller.part("open.head_more")
-    if answer.in_area and teller.place.is_area:
-        unconfirmed = all(offer.standing.unconfirmed for offer in answer.offers)
-        key = "open.head_area_unconfirmed" if unconfirmed else "open.head_area"
-        return teller.part(key, area=_area(teller.place))
-    if teller.place.is_area and answer.kind is AnswerKind.OPEN:
-        return teller.part("open.head_elsewhere", area=_area(teller.place))
     if first.kind is Kind.FULL:
         return teller.part("open.head_full")
     if first.kind is Kind.BY_PHONE:
         return teller.part("open.head_by_phone")
+    if teller.place.is_area:
+        where = "area" if answer.in_area else "elsewhere"
+        return teller.part(f"open.head_{where}{'_unconfirmed' * first.unconfirmed}", area=_area(teller.place))
     if first.unconfirmed:
         return teller.part("open.head_unconfirmed")
     if answer.both_near:
@@ -219,19 +251,17 @@ def _area(place: Place) -> str:
 def _open(answer: Answer, teller: _Teller) -> Iterator[Part]:
     wording = teller.wording
     if answer.service and not answer.service_found:
-        yield teller.part("open.no_service", service=wording.service_labels[answer.service])
-    head = _head(answer, teller)
-    yield Part(head.key, head.text, line=answer.kind is AnswerKind.NO_POINTS)
-    for number, offer in enumerate(answer.offers):
-        drop = (0, 3, 4)[number] if number < 3 else 5
-        yield teller.point(offer, drop)
-        yield teller.state(offer, drop, number == 0)
-        if number == 0:
-            yield from teller.services(offer.point, answer.service)
-            yield from teller.extras(offer.point)
-            yield teller.checked(offer, KEEP, True)
-        else:
-            yield teller.checked(offer, drop)
+        yield teller.part("open.no_service", service=wording.label(answer.service, teller.channel))
+    if answer.kind is AnswerKind.OPEN:
+        yield _head(answer, teller)
+    first, *others = answer.offers
+    yield teller.point(first)
+    yield teller.state(first, line=True)
+    yield from teller.services(first.point, answer.service)
+    yield from teller.extras(first.point)
+    yield teller.checked(first, line=True)
+    for number, offer in enumerate(others):
+        yield teller.other(offer, drop=4 + number)
     if answer.full:
         yield teller.part("also.full", 25, True, name=answer.full.point.name)
     if answer.moved and answer.moved.metres is not None:
@@ -239,9 +269,9 @@ def _open(answer: Answer, teller: _Teller) -> Iterator[Part]:
     if answer.closer and answer.closer.metres is not None:
         yield teller.part(
             "also.closer", 12, True,
-            service=wording.service_labels[answer.service],
+            service=wording.label(answer.service, teller.channel),
             where=teller.where(answer.closer.point),
-            distance=wording.distance(answer.closer.metres, answer.closer.margin),
+            distance=wording.distance(answer.closer.metres, answer.closer.margin, teller.channel),
         )  # fmt: skip
 
 

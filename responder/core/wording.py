@@ -40,6 +40,7 @@ class Wording:
     hints: frozenset[str]
     service_words: Mapping[str, tuple[str, ...]]
     service_labels: Mapping[str, str]
+    spoken_labels: Mapping[str, str]  # those that are said otherwise on the phone
     numbers: Mapping[str, int]
     form: Mapping[str, str]
     weekdays: tuple[str, ...]
@@ -74,18 +75,23 @@ class Wording:
                     return code
         return ""
 
-    def distance(self, metres: float, margin: float) -> str:
+    def label(self, service: str, channel: Channel = Channel.TEXT) -> str:
+        """What a service is called, by its code."""
+        label = self.service_labels[service]
+        return self.spoken_labels.get(service, label) if channel is Channel.VOICE else label
+
+    def distance(self, metres: float, margin: float, channel: Channel = Channel.TEXT) -> str:
         """How people say a distance, rounded to what its `margin` (metres) deserves: "ca 400 m", "ca 1,2 km"."""
         grain = next((grain for limit, grain in _GRAINS if margin <= limit), 5000)
         if metres >= 10_000:
             grain = max(grain, 1000)
         rounded = round(metres / grain) * grain
-        less = "less_" if rounded == 0 else ""
+        form = ("spoken_" if channel is Channel.VOICE else "") + ("less_" if rounded == 0 else "")
         rounded = rounded or grain
         if rounded < 1000:
-            return fill(self.form[f"{less}metres"], {"n": str(rounded)})
+            return fill(self.form[f"{form}metres"], {"n": str(rounded)})
         kilometres = f"{rounded / 1000:.1f}".removesuffix(".0").replace(".", self.form["decimal"])
-        return fill(self.form[f"{less}kilometres"], {"n": kilometres})
+        return fill(self.form[f"{form}kilometres"], {"n": kilometres})
 
     def moment(self, at: datetime, now: datetime, zone: str) -> str:
         """How people say a time: "22", "14.20", "i morgon 8", "lördag 8", "24/12 8", on the clock of `zone`."""

@@ -122,12 +122,12 @@ class Database:
 
     def _bare(self) -> Any:
         connection = self.engine.raw_connection()
-        connection.detach()
-        bare = connection.driver_connection
+        bare: Any = connection.driver_connection
+        connection.detach()  # it is ours from here on
         if self.sqlite:
-            bare.execute("PRAGMA synchronous=NORMAL")  # type: ignore[union-attr]
+            bare.execute("PRAGMA synchronous=NORMAL")
         else:
-            bare.autocommit = True  # type: ignore[union-attr]
+            bare.autocommit = True
         return bare
 
 
