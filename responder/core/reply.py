@@ -4,7 +4,7 @@ What survives every cut is what gets somebody to an open door: name, address, st
 services, and when that was checked. The rest is dropped in the order of `Part.drop`, the highest first.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -44,6 +44,11 @@ class Part:
     line: bool = False
     short: "Part | None" = None
 
+    def mapped(self, change: Callable[[str], str]) -> "Part":
+        """This part with `change` made to its text."""
+        short = self.short and self.short.mapped(change)
+        return Part(self.key, change(self.text), self.drop, self.line, short)
+
 
 def answer_text(answer: Answer, wording: Wording, over: Voiceover) -> tuple[str, int]:
     """The text of an answer within the language's segment budget, and how many of its points had no room."""
@@ -70,11 +75,11 @@ def fit(parts: list[Part], budget: int) -> tuple[str, list[Part]]:
     What was dropped in vain, before something longer had to go as well, comes back where there is room for it.
     """
     plain = is_gsm(gsm_twins("".join(part.text for part in parts if part.drop == KEEP and part.key != "point")))
+    parts = [part.mapped(to_gsm if plain else gsm_twins) for part in parts]
     told: list[Part | None] = list(parts)
 
     def text_of(chosen: list[Part | None]) -> str:
-        text = _joined([part for part in chosen if part])
-        return to_gsm(text) if plain else gsm_twins(text)
+        return _joined([part for part in chosen if part])
 
     dropped: list[int] = []
     while cost(text_of(told)).segments > budget:

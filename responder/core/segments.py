@@ -5,6 +5,7 @@ is cut greedily: 153 septets or 67 UTF-16 units a part, and an escape pair or a 
 split over two parts.
 """
 
+import re
 import unicodedata
 from dataclasses import dataclass
 
@@ -12,6 +13,9 @@ from gsm0338.charset import BASIC_CHARACTER_SET, BASIC_CHARACTER_SET_EXTENSION
 
 _BASIC = frozenset(unicodedata.lookup(name) for code, name in BASIC_CHARACTER_SET.items() if code != 0x1B)
 _EXTENDED = frozenset(unicodedata.lookup(name) for name in BASIC_CHARACTER_SET_EXTENSION.values())
+
+_NOT_BASIC = re.compile(f"[^{re.escape(''.join(sorted(_BASIC)))}]")
+_NOT_GSM = re.compile(f"[^{re.escape(''.join(sorted(_BASIC | _EXTENDED)))}]")
 
 # Characters that phones and editors put in for us, with the twin that GSM-7 holds.
 _TWINS = str.maketrans(
@@ -36,28 +40,27 @@ class Cost:
 
 def gsm_twins(text: str) -> str:
     """NFC, with curly quotes, dashes, ellipses and odd spaces swapped for their GSM-7 twins."""
+    if not _NOT_GSM.search(text):
+        return text
     return unicodedata.normalize("NFC", text).translate(_TWINS)
 
 
 def to_gsm(text: str) -> str:
     """`text` in GSM-7 alone: twins swapped, other accents dropped, and what is left unknown removed."""
-    out = []
-    for char in gsm_twins(text):
-        if char in _BASIC or char in _EXTENDED:
-            out.append(char)
-        else:
-            out.extend(c for c in unicodedata.normalize("NFKD", char) if c in _BASIC)
-    return "".join(out)
+    text = gsm_twins(text)
+    return _NOT_GSM.sub(lambda found: "".join(c for c in unicodedata.normalize("NFKD", found[0]) if c in _BASIC), text)
 
 
 def is_gsm(text: str) -> bool:
     """Whether every character of `text` is in the GSM-7 alphabet or its extension."""
-    return all(char in _BASIC or char in _EXTENDED for char in text)
+    return not _NOT_GSM.search(text)
 
 
 def cost(text: str) -> Cost:
     """Encoding, units and segments of `text`, as Twilio bills it. An empty text is one segment of 0 units."""
-    culprits = tuple(dict.fromkeys(char for char in text if char not in _BASIC and char not in _EXTENDED))
+    if not _NOT_BASIC.search(text):
+        return Cost("GSM-7", len(text), 1 if len(text) <= 160 else -(-len(text) // 153))
+    culprits = tuple(dict.fromkeys(_NOT_GSM.findall(text)))
     if culprits:
         widths = [2 if ord(char) > 0xFFFF else 1 for char in text]
         return Cost("UCS-2", sum(widths), _parts(widths, single=70, multi=67), culprits)

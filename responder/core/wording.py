@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from enum import StrEnum
+from functools import cached_property
 from zoneinfo import ZoneInfo
 
 from responder.core.words import swedish, words
@@ -68,12 +69,17 @@ class Wording:
 
     def service(self, text: str) -> str:
         """The code of the first service that `text` asks for, or ""."""
-        said = " ".join(words(swedish(text)))
-        for token_start in _starts(said):
-            for code, patterns in self.service_words.items():
-                if any(_begins(said, token_start, pattern) for pattern in patterns):
-                    return code
-        return ""
+        found = self._services.search(" ".join(words(swedish(text))))
+        return str(found.lastgroup) if found else ""
+
+    @cached_property
+    def _services(self) -> re.Pattern[str]:
+        """All words for services as one pattern, a named group a service; * lets a word go on."""
+        groups = []
+        for code, patterns in self.service_words.items():
+            ways = (re.escape(p.removesuffix("*")) + ("" if p.endswith("*") else r"(?!\w)") for p in patterns)
+            groups.append(f"(?P<{code}>{'|'.join(ways)})")
+        return re.compile(rf"(?<!\w)(?:{'|'.join(groups)})" if groups else r"(?!)")
 
     def label(self, service: str, channel: Channel = Channel.TEXT) -> str:
         """What a service is called, by its code."""
@@ -134,17 +140,6 @@ def fill(template: str, values: Mapping[str, str]) -> str:
 def placeholders(template: str) -> frozenset[str]:
     """The names in braces in `template`."""
     return frozenset(_PLACEHOLDER.findall(template))
-
-
-def _starts(said: str) -> list[int]:
-    return [0, *(index + 1 for index, char in enumerate(said) if char == " ")]
-
-
-def _begins(said: str, start: int, pattern: str) -> bool:
-    if pattern.endswith("*"):
-        return said.startswith(pattern[:-1], start)
-    end = start + len(pattern)
-    return said.startswith(pattern, start) and (end == len(said) or said[end] == " ")
 
 
 def spoken_digits(text: str, numbers: Mapping[str, int]) -> str:

@@ -16,6 +16,8 @@ _LOOKALIKES = str.maketrans(
 )
 _LATIN_TWINS = str.maketrans({"ß": "ss", "æ": "ä", "Æ": "Ä", "ø": "ö", "Ø": "Ö", "đ": "d", "ł": "l", "Ł": "L"})
 _XML_ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_PLAIN_TEXT = re.compile(r"[\t\n\r -~åäöÅÄÖéÉ]*")  # nothing in it to clean but its spaces
+_SWEDISH_TEXT = re.compile(r"[ -~åäö]*")
 _WORD = re.compile(r"[^\W_]+")
 
 
@@ -26,6 +28,8 @@ def printable(text: str) -> str:
 
 def clean(raw: str) -> str:
     """At most `MAX_TEXT` characters, NFC, any Unicode decimal digit as ASCII, no format characters, single spaces."""
+    if _PLAIN_TEXT.fullmatch(raw):
+        return " ".join(raw.split())[:MAX_TEXT]
     out = []
     for char in unicodedata.normalize("NFC", printable(raw[: MAX_TEXT * 2])):
         category = unicodedata.category(char)
@@ -42,6 +46,9 @@ def clean(raw: str) -> str:
 
 def swedish(text: str) -> str:
     """Lower case, look-alikes as Latin, every accent removed except those of å, ä and ö."""
+    lower = text.lower()
+    if _SWEDISH_TEXT.fullmatch(lower):
+        return lower
     text = text.translate(_LOOKALIKES).translate(_LATIN_TWINS).casefold()
     out = []
     for char in text:
@@ -54,7 +61,8 @@ def swedish(text: str) -> str:
 
 def fold(text: str) -> str:
     """`swedish(text)` with å, ä and ö also reduced to a, a and o: what is left when a phone has no Swedish keys."""
-    return swedish(text).translate(_PLAIN)
+    lower = swedish(text)
+    return lower if lower.isascii() else lower.translate(_PLAIN)
 
 
 _PLAIN = str.maketrans("åäö", "aao")
