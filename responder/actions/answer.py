@@ -8,6 +8,8 @@ view in memory and says from when it is.
 import hashlib
 import json
 import logging
+import re
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -15,13 +17,13 @@ from functools import lru_cache
 
 import phonenumbers
 
-from responder.core.answer import answer
+from responder.core.answer import Answer
 from responder.core.dialogue import Begin, Event, Found, Heard, Need, Say, Session, Silence, Turn, step
 from responder.core.flow import Flow
 from responder.core.places import Match, Place, PlaceKind
 from responder.core.reply import Voiceover, answer_speech, answer_text, spoken_code, spoken_phone
 from responder.core.segments import gsm_twins, is_gsm, to_gsm
-from responder.core.wording import Channel, Wording, spoken_digits
+from responder.core.wording import Channel, Wording, plainly, spoken_digits
 from responder.core.words import clean
 from responder.ports import Clock, Gateway, Inbound, Outbound, Spoken
 from responder.store.engine import StoreAway
@@ -38,6 +40,7 @@ PURGE_EVERY = 3600  # seconds
 UNSURE_SPEECH = 0.45  # confidence under which a heard district is confirmed
 SAID_LENGTH = 30  # characters of a resident's own words that are repeated back
 ATTEMPTS = 4
+_SWEDISH_MOBILE = re.compile(r"\+467[02369]\d{7}")  # possible by the numbering plan; any other is asked of phonenumbers
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,10 @@ class Answerer:
         self._flow, self._manner, self._gateway = flow, manner, gateway
         self._turns, self._snapshot, self._vault, self._clock = turns, snapshot, vault, clock
         self._purged_at = 0.0
+        # One turn at a time: the interpreter runs one thread anyway, and passing it round at each call to SQLite
+        # took half the speed (measured with 8 threads; more processes are what scales).
+        self._one_turn = threading.Lock()
+        self._texts = _Texts()
 
     def respond(self, inbound: Inbound) -> str:
         """The provider's document that answers `inbound`, recorded before it is returned."""
@@ -74,7 +81,8 @@ class Answerer:
         try:
             for _ in range(ATTEMPTS):
                 try:
-                    return self._recorded(inbound, render)
+                    with self._one_turn:
+                        return self._recorded(inbound, render)
                 except (Clash, Duplicate):
                     continue
             raise StoreAway("two turns at once, again and again")
@@ -127,7 +135,9 @@ class Answerer:
             outbound, outcome = Outbound(), "silenced"
         document = render(outbound)
         self._save(inbound, turn, opening, document, outcome, recent, key, stamp)
-        log.info("%s %s from %s: %s", inbound.channel, inbound.id, masked(inbound.sender), outcome)
+        level = logging.INFO if outcome in ("silenced", "unanswerable") else logging.DEBUG
+        if log.isEnabledFor(level):
+            log.log(level, "%s %s from %s: %s", inbound.channel, inbound.id, masked(inbound.sender), outcome)
         return document
 
     def _save(
@@ -142,7 +152,7 @@ class Answerer:
         stamp: float,
     ) -> None:
         version = opening.session.version + 1 if opening.session else 1
-        state = json.dumps(_packed(turn.session), ensure_ascii=False)
+        state = _to_json(_packed(turn.session))
         closing = Closing(
             id=inbound.id,
             channel=inbound.channel,
@@ -193,8 +203,10 @@ class Answerer:
             found = self._look_up(turn.need, turn.session, view)
             turn = step(self._flow, turn.session, found)
         outbound = self._told(turn, inbound, now, as_of)
-        told = turn.session.told - outbound.untold  # MORE goes on where this text had to stop
-        return replace(turn, session=replace(turn.session, told=told)), outbound
+        if outbound.untold:  # MORE goes on where this text had to stop
+            told = turn.session.told - outbound.untold
+            turn = replace(turn, session=replace(turn.session, told=told))
+        return turn, outbound
 
     def _look_up(self, need: Need, session: Session, view: View) -> Found:
         """What the flow needs to know: which place was meant, and what is open near it."""
@@ -227,15 +239,16 @@ class Answerer:
         city = place.kind is PlaceKind.MUNICIPALITY and place.municipality in view.gazetteer.divided
         if place.is_box or city:
             return Found("district", (place,), service=service, said=place.name)
-        found = answer(view.board, place, service, told)
+        found = view.board.answer(place, service, told)
         if told and not found.offers:
             return Found("no_more", (place,), service=service)
         return Found("answer", (place,), found, service)
 
     def _service(self, text: str, language: str) -> str:
         languages = self._flow.languages
+        said = plainly(clean(text))
         ordered = [languages[language], *(w for code, w in languages.items() if code != language)]
-        return next((code for code in (wording.service(text) for wording in ordered) if code), "")
+        return next((code for code in (wording.service(said) for wording in ordered) if code), "")
 
     def _told(self, turn: Turn, inbound: Inbound | None, now: datetime, as_of: datetime | None) -> Outbound:
         """The turn in words."""
@@ -267,7 +280,7 @@ class Answerer:
 
     def _text_line(self, say: Say, wording: Wording, over: Voiceover) -> tuple[str, int]:
         if say.answer:
-            return answer_text(say.answer, wording, over)
+            return self._texts.get(say.answer, wording, over)
         values = self._values(say, wording, over, Channel.TEXT)
         text = gsm_twins(wording.say(say.key, Channel.TEXT, **values))
         return (to_gsm(text) if is_gsm(gsm_twins(wording.text[say.key])) else text), 0
@@ -297,6 +310,30 @@ class Answerer:
         return values
 
 
+class _Texts:
+    """The texts of this minute's answers: in a crisis a district asks the same thing again and again."""
+
+    LIMIT = 20_000
+
+    def __init__(self) -> None:
+        self._minute: tuple[datetime, datetime | None] | None = None
+        self._texts: dict[tuple[int, str], tuple[Answer, tuple[str, int]]] = {}
+
+    def get(self, answer: Answer, wording: Wording, over: Voiceover) -> tuple[str, int]:
+        """`answer_text`, from memory if this very answer was told in this minute."""
+        minute = (over.now.replace(second=0, microsecond=0), over.as_of)
+        if minute != self._minute or len(self._texts) > self.LIMIT:
+            self._minute, self._texts = minute, {}
+        key = (id(answer), wording.code)
+        known = self._texts.get(key)
+        if known is None or known[0] is not answer:
+            known = self._texts[key] = answer, answer_text(answer, wording, over)
+        return known[1]
+
+
+_to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
 def _event(inbound: Inbound) -> Event:
     if inbound.begins:
         return Begin()
@@ -314,6 +351,8 @@ def _answerable(inbound: Inbound) -> bool:
 
 @lru_cache(maxsize=10_000)
 def _is_number(sender: str) -> bool:
+    if _SWEDISH_MOBILE.fullmatch(sender):
+        return True
     if not sender.startswith("+"):
         return False
     try:
@@ -353,9 +392,9 @@ def _recent(stored: StoredSession | None, text: str, stamp: float) -> tuple[str,
     recent = json.loads(stored.recent) if stored else []
     recent = [[mark, at] for mark, at in recent if stamp - at < SAME_WITHIN][-20:]
     if not text:
-        return json.dumps(recent), False
+        return _to_json(recent), False
     mark = hashlib.blake2s(text.encode("utf-8", "replace"), digest_size=6).hexdigest()
     silent = sum(seen == mark for seen, _ in recent) >= SAME_REPLIES
     if not silent:
         recent.append([mark, int(stamp)])
-    return json.dumps(recent), silent
+    return _to_json(recent), silent

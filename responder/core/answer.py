@@ -5,14 +5,14 @@ carry the margin of both coordinates, so that nobody is told more than is known.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from math import hypot
 
 import numpy as np
 
-from responder.core.nearest import Grid, Mask, Vectors, unit_vectors
+from responder.core.nearest import Grid, Mask, Vectors, unit_vector, unit_vectors
 from responder.core.places import Place, PlaceKind
 from responder.core.points import USABLE, Kind, Point, Standing, Status, standing
 
@@ -22,6 +22,7 @@ MUCH_CLOSER = 0.5  # of the way to the point with the wanted service
 MUCH_CLOSER_METRES = 500
 NEAR_TIE = 50  # metres: nobody tells such places apart
 MORE = 2
+MEMORY = 20_000  # answers remembered
 
 
 class AnswerKind(StrEnum):
@@ -76,6 +77,17 @@ class Board:
     stale_after: timedelta
     made_at: datetime
     good_until: datetime | None  # None: for as long as no operator changes anything
+    _answers: dict[tuple[Place, str, int], Answer] = field(default_factory=dict, repr=False, compare=False)
+
+    def answer(self, place: Place, service: str = "", skip: int = 0) -> Answer:
+        """`answer(self, ...)`, remembered: the same question has the same answer for as long as the board holds."""
+        key = (place, service, skip)
+        known = self._answers.get(key)
+        if known is None:
+            if len(self._answers) > MEMORY:
+                self._answers.clear()
+            known = self._answers[key] = answer(self, place, service, skip)
+        return known
 
     def at(self, now: datetime) -> "Board":
         """This board if it still holds at `now`, else one made anew of the same points."""
@@ -109,7 +121,7 @@ def board(points: Iterable[Point], now: datetime, zone: str, stale_after: timede
 
 def answer(board: Board, place: Place, service: str = "", skip: int = 0) -> Answer:
     """The answer for somebody at `place` who wants `service` (a code, or nothing), after `skip` points told before."""
-    position = unit_vectors([place.lat], [place.lon])[0]
+    position = unit_vector(place.lat, place.lon)
     usable = _ranked(board, place, position)
     if not usable:
         return _nothing_usable(board, place, position, service)
@@ -123,18 +135,27 @@ def answer(board: Board, place: Place, service: str = "", skip: int = 0) -> Answ
         local = [] if wanted else local
     listing = bool(local)
     ranked = sorted(wanted or pool, key=lambda offer: _later_told(offer, listing))
-    kind = AnswerKind.OPEN if _has_points(board, place) else AnswerKind.NO_POINTS
-    common = {"kind": kind, "place": place, "service": service, "service_found": bool(wanted), "in_area": listing}
-    if skip:
-        told = ranked[skip : skip + MORE]
-        return Answer(**common, offers=tuple(told), skipped=skip, left=max(0, len(ranked) - skip - len(told)))  # type: ignore[arg-type]
     told, both_near = _first_told(ranked, listing)
-    first = told[0]
-    return Answer(
-        **common,  # type: ignore[arg-type]
-        offers=tuple(told),
+    ranked = [*told, *(offer for offer in ranked if offer not in told)]  # MORE goes on after what was told
+    if skip:
+        told, both_near = ranked[skip : skip + MORE], False
+    kind = AnswerKind.OPEN if _has_points(board, place) else AnswerKind.NO_POINTS
+    found = Answer(
+        kind,
+        place,
+        tuple(told),
+        service,
+        service_found=bool(wanted),
         both_near=both_near,
-        left=len(ranked) - len(told),
+        in_area=listing,
+        skipped=skip,
+        left=max(0, len(ranked) - skip - len(told)),
+    )
+    if skip:
+        return found
+    first = told[0]
+    return replace(
+        found,
         closer=_much_closer(usable[0], first) if service and wanted else None,
         full=next((o for o in usable if o.standing.kind is Kind.FULL and o not in told and _nearer(o, first)), None),
         moved=_moved(board, position, place, first),
@@ -197,6 +218,8 @@ def _much_closer(nearest: Offer, first: Offer) -> Offer | None:
 
 
 def _moved(board: Board, position: Vectors, place: Place, first: Offer | None) -> Offer | None:
+    if not board.kinds[Kind.MOVED].any():
+        return None
     for index, metres in board.order(position, board.kinds[Kind.MOVED]):
         offer = _offer(board, place, index, metres)
         if metres > MOVED_NEARBY or (first and first.metres is not None and metres > first.metres):

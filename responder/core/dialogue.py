@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 from responder.core.answer import Answer
 from responder.core.flow import Choice, Flow, Node
 from responder.core.places import Place
-from responder.core.wording import Channel
-from responder.core.words import clean, swedish, words
+from responder.core.wording import Channel, plainly
+from responder.core.words import clean, words
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ def step(flow: Flow, session: Session, event: Event) -> Turn:
         case Silence():
             return _again(flow, session, flow.silence)
         case Heard():
-            return _heard(flow, _in_their_language(flow, session, event), event)
+            return _heard(flow, session, event)
         case Found():
             return _found(flow, session, event)
 
@@ -119,25 +119,29 @@ def _welcome(flow: Flow, session: Session) -> Turn:
     return replace(turn, says=(*turn.says, *stars)) if session.channel is Channel.VOICE else turn
 
 
-def _in_their_language(flow: Flow, session: Session, event: Heard) -> Session:
+def _in_their_language(flow: Flow, session: Session, said: str) -> Session:
     """English in, English out: another language is taken up when its words clearly outnumber ours."""
-    if event.keyed or session.chosen:
-        return session
-    tokens = tuple(swedish(word) for word in words(clean(event.text)))
-    likeness = {code: wording.likeness(tokens) for code, wording in flow.languages.items()}
-    best = max(likeness, key=lambda code: (likeness[code], code == session.language))
-    return replace(session, language=best) if likeness[best] > likeness[session.language] else session
+    ours = flow.languages[session.language].likeness(said)
+    best, most = session.language, ours
+    for code, wording in flow.languages.items():
+        likeness = wording.likeness(said)
+        if likeness > most:
+            best, most = code, likeness
+    return session if best == session.language else replace(session, language=best)
 
 
 def _heard(flow: Flow, session: Session, event: Heard) -> Turn:
     text = clean(event.text)
+    said = plainly(text)
+    if not event.keyed and not session.chosen:
+        session = _in_their_language(flow, session, said)
     if session.channel is Channel.VOICE and event.keyed and text in flow.keys:
         return _go(flow, session, flow.keys[text])
     node = flow.nodes.get(session.node, flow.nodes[flow.start])
-    choice = _choice(flow, session, node, text)
+    choice = _choice(flow, node, said)
     if choice:
         return _go(flow, replace(session, tries=0), choice.next)
-    command, language = ("", "") if event.keyed else _command(flow, session, text)
+    command, language = ("", "") if event.keyed else _command(flow, session, said)
     if command in flow.always:
         spoken = language if command == "language" else session.language
         chosen = session.chosen or command == "language"
@@ -155,20 +159,19 @@ def _heard(flow: Flow, session: Session, event: Heard) -> Turn:
     return Turn(session, need=Need(text=text, code=session.place, service=service, sure=event.sure))
 
 
-def _command(flow: Flow, session: Session, text: str) -> tuple[str, str]:
-    """The command that `text` means and the language it was said in: ours first, then the others."""
+def _command(flow: Flow, session: Session, said: str) -> tuple[str, str]:
+    """The command that `said` means and the language it was said in: ours first, then the others."""
     ordered = [session.language, *(code for code in flow.languages if code != session.language)]
     for code in ordered:
-        command = flow.languages[code].command(text)
+        command = flow.languages[code].command(said)
         if command:
             return command, code
     return "", ""
 
 
-def _choice(flow: Flow, session: Session, node: Node, text: str) -> Choice | None:
+def _choice(flow: Flow, node: Node, said: str) -> Choice | None:
     for choice in node.choices:
-        said = any(wording.command(text) == choice.id for wording in flow.languages.values())
-        if text == choice.key or said:
+        if said == choice.key or any(wording.command(said) == choice.id for wording in flow.languages.values()):
             return choice
     return None
 

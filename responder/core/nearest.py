@@ -6,6 +6,7 @@ well under a metre at every length in use. Ties are broken by name, then id, aft
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import cos, radians, sin
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,12 @@ def unit_vectors(lat: Sequence[float], lon: Sequence[float]) -> Vectors:
     """(n, 3) unit vectors of n positions in WGS84 degrees."""
     phi, lam = np.radians(np.asarray(lat, dtype=float)), np.radians(np.asarray(lon, dtype=float))
     return np.stack([np.cos(phi) * np.cos(lam), np.cos(phi) * np.sin(lam), np.sin(phi)], axis=-1)
+
+
+def unit_vector(lat: float, lon: float) -> Vectors:
+    """The (3,) unit vector of one position in WGS84 degrees."""
+    phi, lam = radians(lat), radians(lon)
+    return np.array((cos(phi) * cos(lam), cos(phi) * sin(lam), sin(phi)))
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ services, and when that was checked. The rest is dropped in the order of `Part.d
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from responder.core.answer import Answer, AnswerKind, Offer
 from responder.core.places import Place, PlaceKind
@@ -31,8 +32,7 @@ class Voiceover:
     as_of: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """A piece of a reply. `drop` 0 stays; the highest goes first, or is told as `short` if that is given.
 
     `line`: it begins a new line of a text.
@@ -178,7 +178,7 @@ class _Teller:
 
     def other(self, offer: Offer, drop: int) -> Part:
         """A further point, told whole or not at all."""
-        pieces = [replace(self.point(offer), line=True), self.state(offer, line=True), self.checked(offer)]
+        pieces = [self.point(offer), self.state(offer, line=True), self.checked(offer)]
         return Part("other", _joined(pieces), drop, True)
 
     @property
@@ -215,7 +215,7 @@ class _Teller:
             yield self.part("services", list=self.wording.listed(labels))
             return
         first, all_told = (self._service_part(labels[:count], drop) for count, drop in ((FIRST_SERVICES, 1), (7, 40)))
-        yield replace(all_told, short=first)
+        yield all_told._replace(short=first)
 
     def _service_part(self, labels: list[str], drop: int) -> Part:
         text = self.wording.say("services", self.channel, list=", ".join(labels))

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from enum import StrEnum
-from functools import cached_property
+from functools import cached_property, lru_cache
 from zoneinfo import ZoneInfo
 
 from responder.core.words import swedish, words
@@ -58,19 +58,22 @@ class Wording:
         """The sentence of `key`, filled in once: a brace in a value stays a brace."""
         return fill(self.template(key, channel), values)
 
-    def command(self, text: str) -> str:
-        """The command that `text` as a whole means in this language, or ""."""
-        said = " ".join(words(swedish(text))) or text.strip()
-        return next((name for name, said_as in self.commands.items() if said in said_as), "")
+    def command(self, said: str) -> str:
+        """The command that the message `said` (see `plainly`) means in this language as a whole, or ""."""
+        return self._commands.get(said, "")
 
-    def likeness(self, tokens: tuple[str, ...]) -> int:
-        """How many of the lower-case `tokens` are words of this language."""
-        return sum(token in self.hints for token in tokens)
+    def likeness(self, said: str) -> int:
+        """How many words of `said` are words of this language."""
+        return sum(token in self.hints for token in said.split())
 
-    def service(self, text: str) -> str:
-        """The code of the first service that `text` asks for, or ""."""
-        found = self._services.search(" ".join(words(swedish(text))))
+    def service(self, said: str) -> str:
+        """The code of the first service that `said` asks for, or ""."""
+        found = self._services.search(said)
         return str(found.lastgroup) if found else ""
+
+    @cached_property
+    def _commands(self) -> dict[str, str]:
+        return {word: name for name, said_as in self.commands.items() for word in said_as}
 
     @cached_property
     def _services(self) -> re.Pattern[str]:
@@ -132,8 +135,18 @@ class Wording:
         return self.senders.get(name, name)
 
 
+def plainly(text: str) -> str:
+    """`text` as commands, hints and services are looked for in it: lower case, its words with single spaces.
+
+    A text without any word ("?") stays what it is.
+    """
+    return " ".join(words(swedish(text))) or text.strip()
+
+
 def fill(template: str, values: Mapping[str, str]) -> str:
     """`template` with each {name} replaced, in one pass: a value is never read as a template. KeyError: no value."""
+    if "{" not in template:
+        return template
     return _PLACEHOLDER.sub(lambda found: values[found[1]], template)
 
 
@@ -144,6 +157,8 @@ def placeholders(template: str) -> frozenset[str]:
 
 def spoken_digits(text: str, numbers: Mapping[str, int]) -> str:
     """`text` with number words as digits: "ett två tre fyrtiosju" is "12347", "hundratjugotre" is "123"."""
+    if not _number_word(frozenset(numbers)).search(swedish(text)):
+        return text
     out: list[str] = []
     run = _Run()
     for token in text.replace("-", " ").split():
@@ -158,6 +173,11 @@ def spoken_digits(text: str, numbers: Mapping[str, int]) -> str:
             out += ["".join(run.groups), token]
             run = _Run()
     return " ".join(part for part in [*out, "".join(run.groups)] if part)
+
+
+@lru_cache
+def _number_word(numbers: frozenset[str]) -> re.Pattern[str]:
+    return re.compile(rf"\b(?:{'|'.join(map(re.escape, sorted(numbers))) or '(?!)'})")
 
 
 @dataclass

@@ -85,7 +85,7 @@ class SessionRow(SQLModel, table=True):
     version: int
     state: str = Field(sa_type=Text)
     recent: str = Field(default="[]", sa_type=Text)
-    touched_at: float = Field(index=True)  # seconds since 1970, UTC
+    touched_at: float  # seconds since 1970, UTC
 
 
 class InboundRow(SQLModel, table=True):

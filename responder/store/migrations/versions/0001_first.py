@@ -50,7 +50,7 @@ def upgrade() -> None:
         sa.Column("version", sa.Integer, nullable=False),
         sa.Column("state", sa.Text, nullable=False),
         sa.Column("recent", sa.Text, nullable=False),
-        sa.Column("touched_at", sa.Double, nullable=False, index=True),
+        sa.Column("touched_at", sa.Double, nullable=False),
     )
     op.create_table(
         "inbound",
