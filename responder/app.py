@@ -2,7 +2,8 @@
 
 import logging
 
-from flask import Flask, Response
+from flask import Flask, Request, Response
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from werkzeug.exceptions import HTTPException
 
 from responder.ports import Clock
@@ -19,18 +20,20 @@ def create_app(settings: Settings | None = None, clock: Clock = utc_now) -> Flas
     service = wire(settings or load_settings(), clock)
     app = Flask(__name__, static_folder=None)
     app.config.update(MAX_CONTENT_LENGTH=MAX_BODY, SECRET_KEY=service.settings.secret_key)
+    app.session_interface = _PageSessions()
     app.register_blueprint(hooks.blueprint(service))
     app.register_error_handler(HTTPException, _plain)
-    app.after_request(_headers)
     app.extensions["responder"] = service
     return app
 
 
+class _PageSessions(SecureCookieSessionInterface):
+    """Cookies are for people's pages; a provider's request has none, and is not looked at for one."""
+
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
+        """None, which becomes an empty session nobody can write to, for providers."""
+        return None if request.path.startswith("/twilio/") else super().open_session(app, request)
+
+
 def _plain(error: HTTPException) -> Response:
     return Response(f"{error.code} {error.name}\n", error.code or 500, mimetype="text/plain")
-
-
-def _headers(response: Response) -> Response:
-    response.headers.setdefault("Cache-Control", "no-store")
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    return response

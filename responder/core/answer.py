@@ -95,10 +95,6 @@ class Board:
             return self
         return board(self.points, now, self.zone, self.stale_after)
 
-    def order(self, position: Vectors, mask: Mask) -> list[tuple[int, float]]:
-        """(index, metres) of the points in `mask`, nearest to `position` first."""
-        return self.grid.order(position, mask)
-
 
 def board(points: Iterable[Point], now: datetime, zone: str, stale_after: timedelta) -> Board:
     """The board of `points` at `now` (aware), in the IANA time zone `zone`."""
@@ -166,7 +162,7 @@ def _ranked(board: Board, place: Place, position: Vectors) -> list[Offer]:
     """Every usable point within reach, nearest first."""
     return [
         _offer(board, place, index, metres)
-        for index, metres in board.order(position, board.usable)
+        for index, metres in board.grid.order(position, board.usable)
         if metres <= REACH or board.points[index].municipality == place.municipality
     ]
 
@@ -220,7 +216,7 @@ def _much_closer(nearest: Offer, first: Offer) -> Offer | None:
 def _moved(board: Board, position: Vectors, place: Place, first: Offer | None) -> Offer | None:
     if not board.kinds[Kind.MOVED].any():
         return None
-    for index, metres in board.order(position, board.kinds[Kind.MOVED]):
+    for index, metres in board.grid.order(position, board.kinds[Kind.MOVED]):
         offer = _offer(board, place, index, metres)
         if metres > MOVED_NEARBY or (first and first.metres is not None and metres > first.metres):
             return None
@@ -247,7 +243,7 @@ def _nothing_usable(board: Board, place: Place, position: Vectors, service: str)
 
 
 def _nearest_of(board: Board, place: Place, position: Vectors, kind: Kind) -> Offer | None:
-    for index, metres in board.order(position, board.kinds[kind]):
+    for index, metres in board.grid.order(position, board.kinds[kind]):
         if metres <= REACH or board.points[index].municipality == place.municipality:
             return _offer(board, place, index, metres)
     return None

@@ -139,7 +139,8 @@ def _close(connection: Any) -> None:
 
 def _set_up_sqlite(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # we say BEGIN ourselves
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    # A checkpoint syncs two files; 8,000 pages (32 MB) between them keeps it out of most people's wait.
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "wal_autocheckpoint=8000"):
         connection.execute(f"PRAGMA {pragma}")
 
 
