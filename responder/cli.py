@@ -189,7 +189,7 @@ def ask(text: str, sender: str, lang: str) -> None:
     service = _service()
     if lang and lang not in service.flow.languages:
         raise click.ClickException(f"no wording file for {lang!r}; there is {', '.join(service.flow.languages)}")
-    reply = service.answerer.preview(text, sender, lang).text
+    reply = service.answerer.preview(text, sender, lang)
     if not reply:
         click.echo("(no reply)")
         return

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from responder.core.telling import Spoken
 from responder.core.wording import Channel
 
 
@@ -28,17 +29,9 @@ class Inbound:
     silent: bool = False  # the caller said and keyed nothing
     begins: bool = False  # a new call
     call: str = ""  # the provider's id of the call
+    turn: int = 0  # how many turns of the call came before
     sure: float = 1.0  # 0 to 1, of speech
     handled: bool = False  # the provider has answered already (its own opt-out)
-
-
-@dataclass(frozen=True, slots=True)
-class Spoken:
-    """A sentence on the phone: `clip` is played where there is one, else `text` is said."""
-
-    text: str
-    language: str
-    clip: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +43,6 @@ class Outbound:
     language: str = ""
     digits: int = 5
     ends: bool = False
-    untold: int = 0  # points of the answer that had no room
     turn: int = 0  # number of the turn that the caller's next input begins
 
 

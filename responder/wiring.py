@@ -4,9 +4,10 @@ import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from responder.actions.answer import Answerer, Manner
+from responder.actions.answer import Answerer
 from responder.actions.load import not_places
 from responder.core.flow import Flow
+from responder.core.reply import Manner
 from responder.flowfiles import load
 from responder.gateways.recorder import RecorderGateway
 from responder.gateways.twilio import TwilioGateway

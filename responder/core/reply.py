@@ -19,16 +19,23 @@ FIRST_SERVICES = 3
 KEEP = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Voiceover:
-    """What every reply is told with: who answers, when, and on which clock. `as_of`: set when the database is away."""
+@dataclass(frozen=True)
+class Manner:
+    """How this service answers: names and numbers from the settings, and the clock on the wall (IANA zone)."""
 
     sender: str
     helpline: str
-    now: datetime
     zone: str
     stale_after: timedelta
     retain_days: int
+
+
+@dataclass(frozen=True, slots=True)
+class Voiceover:
+    """What a reply is told with. `as_of`: from when the figures are, while the database is away."""
+
+    manner: Manner
+    now: datetime
     as_of: datetime | None = None
 
 
@@ -127,11 +134,11 @@ def answer_parts(answer: Answer, wording: Wording, over: Voiceover, channel: Cha
     if answer.place.is_coarse:
         yield teller.part("coarse", drop=10, line=True, near=answer.place.near)
     if over.as_of:
-        yield teller.part("snapshot", line=True, time=wording.moment(over.as_of, over.now, over.zone))
+        yield teller.part("snapshot", line=True, time=wording.moment(over.as_of, over.now, over.manner.zone))
     if answer.left:
         yield teller.part("more", drop=30)
     yield teller.part("danger", drop=60)
-    yield teller.part("sign", drop=20, line=True, sender=wording.sender(over.sender))
+    yield teller.part("sign", drop=20, line=True, sender=wording.sender(over.manner.sender))
 
 
 @dataclass(frozen=True)
@@ -149,7 +156,7 @@ class _Teller:
         return spoken_code(self.place.name) if self.channel is Channel.VOICE else self.place.name
 
     def time(self, at: datetime) -> str:
-        return self.wording.until(at, self.over.now, self.over.zone)
+        return self.wording.until(at, self.over.now, self.over.manner.zone)
 
     def where(self, point: Point) -> str:
         city = point.city if point.city and point.city != self.place.name else ""
@@ -183,7 +190,7 @@ class _Teller:
 
     @property
     def helpline(self) -> str:
-        return spoken_phone(self.over.helpline) if self.channel is Channel.VOICE else self.over.helpline
+        return spoken_phone(self.over.manner.helpline) if self.channel is Channel.VOICE else self.over.manner.helpline
 
     def state(self, offer: Offer, drop: int = KEEP, line: bool = False) -> Part:
         standing, values = offer.standing, {}
@@ -203,7 +210,7 @@ class _Teller:
         if at is None:
             return self.part("checked.never", drop, line)
         key = "checked.stale" if offer.standing.unconfirmed else "checked"
-        return self.part(key, drop, line, time=self.wording.moment(at, self.over.now, self.over.zone))
+        return self.part(key, drop, line, time=self.wording.moment(at, self.over.now, self.over.manner.zone))
 
     def services(self, point: Point, wanted: str) -> Iterator[Part]:
         codes = [code for code in SERVICES if code in point.services]
@@ -283,7 +290,7 @@ def _open(answer: Answer, teller: _Teller) -> Iterator[Part]:
 def _later(answer: Answer, teller: _Teller) -> Iterator[Part]:
     offer = answer.offers[0]
     yield teller.part("later.head", place=teller.from_where, now=_now(teller))
-    opens = teller.wording.moment(offer.standing.opens or teller.over.now, teller.over.now, teller.over.zone)
+    opens = teller.wording.moment(offer.standing.opens or teller.over.now, teller.over.now, teller.over.manner.zone)
     point = teller.point(offer)
     yield teller.part("later.point", KEEP, True, opens=opens, where=point.text.rstrip("."))
     if offer.standing.call_first:
@@ -312,7 +319,7 @@ def _inactive(answer: Answer, teller: _Teller) -> Iterator[Part]:
 
 
 def _now(teller: _Teller) -> str:
-    return teller.wording.moment(teller.over.now, teller.over.now, teller.over.zone)
+    return teller.wording.moment(teller.over.now, teller.over.now, teller.over.manner.zone)
 
 
 def spoken_code(name: str) -> str:

@@ -13,9 +13,10 @@ from xml.sax.saxutils import escape, quoteattr
 from twilio.request_validator import RequestValidator
 
 from responder.core.flow import Flow
+from responder.core.telling import Spoken
 from responder.core.wording import Channel, Wording
 from responder.core.words import printable
-from responder.ports import Inbound, Outbound, Spoken
+from responder.ports import Inbound, Outbound
 
 EMPTY = '<?xml version="1.0" encoding="UTF-8"?><Response/>'
 VOICE_PATH = "/twilio/voice"
@@ -77,6 +78,7 @@ class TwilioGateway:
             silent=turn > 0 and not digits and not speech,
             begins=turn == 0,
             call=call,
+            turn=turn,
             sure=_confidence(form) if speech and not digits else 1.0,
         )
 

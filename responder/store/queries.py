@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
@@ -16,47 +16,39 @@ from responder.store.tables import AuditRow, MetaRow, PlaceRow, PointRow
 
 
 @dataclass(frozen=True, slots=True)
-class StoredSession:
-    """A conversation as it lies in the database."""
-
-    version: int
-    state: str
-    recent: str
-    touched_at: float
-
-
-@dataclass(frozen=True, slots=True)
 class Opening:
-    """What a turn starts from: counters, the reply if this id was answered before, and the session."""
+    """What a turn starts from: counters, the reply if this id was answered before, and the conversation's last turn.
+
+    `number` is 0 and `state` "" where there is none; `at` is in seconds since 1970.
+    """
 
     points_version: int
     places_version: int
     reply: str | None
-    session: StoredSession | None
+    number: int = 0
+    state: str = ""
+    at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Closing:
-    """What a turn leaves behind: the inbound row and the session. Times in seconds since 1970."""
+    """What a turn leaves behind: a row of `turns`. `at` in seconds since 1970."""
 
     id: str
     channel: str
-    number_hash: bytes
-    number_sealed: bytes
-    body_sealed: bytes
+    key: bytes
+    number: int
+    state: str
     reply: str
     outcome: str
     at: float
-    session_key: bytes
-    session: StoredSession | None
+    sender_hash: bytes
+    sender_sealed: bytes
+    body_sealed: bytes
 
 
 class Clash(Exception):
-    """Another turn of the same conversation was saved meanwhile: start again."""
-
-
-class Duplicate(Exception):
-    """This id was answered meanwhile."""
+    """Another turn of the same conversation, or this one delivered twice, was saved meanwhile: start again."""
 
 
 class Turns:
@@ -67,97 +59,61 @@ class Turns:
         engine = database.engine
         self._open = Prepared(
             engine,
-            "SELECT a.value, b.value, i.reply, s.version, s.state, s.recent, s.touched_at FROM meta a"
-            " JOIN meta b ON b.key = 'places' LEFT JOIN inbound i ON i.id = :id"
-            " LEFT JOIN sessions s ON s.key = :key WHERE a.key = 'points'",
+            "SELECT a.value, b.value, i.reply, t.number, t.state, t.at FROM meta a JOIN meta b ON b.key = 'places'"
+            " LEFT JOIN turns i ON i.id = :id LEFT JOIN turns t ON t.key = :key"
+            " AND t.number = (SELECT max(number) FROM turns WHERE key = :key) WHERE a.key = 'points'",
         )
-        self._inbound = Prepared(
+        self._insert = Prepared(
             engine,
-            "INSERT INTO inbound (id, channel, number_hash, number_sealed, body_sealed, reply, outcome, at) VALUES"
-            " (:id, :channel, :number_hash, :number_sealed, :body_sealed, :reply, :outcome, :at)"
-            " ON CONFLICT (id) DO NOTHING",
+            "INSERT INTO turns (id, channel, key, number, state, reply, outcome, at, sender_hash, sender_sealed,"
+            " body_sealed) VALUES (:id, :channel, :key, :number, :state, :reply, :outcome, :at, :sender_hash,"
+            " :sender_sealed, :body_sealed) ON CONFLICT DO NOTHING",
         )
-        self._session = Prepared(
-            engine,
-            "INSERT INTO sessions (key, version, state, recent, touched_at) VALUES"
-            " (:key, :version, :state, :recent, :touched_at)"
-            " ON CONFLICT (key) DO UPDATE SET version = excluded.version, state = excluded.state,"
-            " recent = excluded.recent, touched_at = excluded.touched_at"
-            " WHERE sessions.version = excluded.version - 1",
+        self._forget = Prepared(
+            engine, "DELETE FROM turns WHERE key = :hash OR (sender_hash = :hash AND channel = 'voice')"
         )
-        self._end = Prepared(engine, "DELETE FROM sessions WHERE key = :key")
-        self._unname = Prepared(
-            engine,
-            "UPDATE inbound SET number_hash = :empty, number_sealed = :empty, body_sealed = :empty"
-            " WHERE number_hash = :hash",
-        )
-        self._purge = [
-            Prepared(engine, "DELETE FROM inbound WHERE at < :before"),
-            Prepared(engine, "DELETE FROM sessions WHERE touched_at < :before"),
-        ]
+        self._end = Prepared(engine, "UPDATE turns SET state = '' WHERE key = :key")
+        self._purge = Prepared(engine, "DELETE FROM turns WHERE at < :before")
 
-    def open(self, id: str, key: bytes) -> Opening:
-        """Read what the turn `id` of the conversation `key` starts from. Raises StoreAway."""
-        rows = self._db.fetch(self._open, {"id": id, "key": key})
-        if not rows:
-            return Opening(0, 0, None, None)
-        points, places, reply, version, *session = rows[0]
-        return Opening(points, places, reply, None if version is None else StoredSession(version, *session))
+    def open(self, id: str, keys: Sequence[bytes]) -> Opening:
+        """Read what the turn `id` starts from, of the conversation that has one of `keys`. Raises StoreAway."""
+        opening = Opening(0, 0, None)
+        for key in keys:
+            rows = self._db.fetch(self._open, {"id": id, "key": key})
+            if rows:
+                points, places, reply, number, state, at = rows[0]
+                opening = Opening(points, places, reply, number or 0, state or "", at or 0.0)
+            if opening.reply is not None or opening.state:
+                break
+        return opening
 
     def close(self, turn: Closing) -> None:
-        """Save a turn; what it promises nobody may be lost with the power. Raises Duplicate, Clash or StoreAway."""
+        """Save a turn that promises nobody anything: a power cut may lose it. Raises Clash or StoreAway."""
         with self._db.hot_write(durable=False) as connection:
-            self._record(connection, turn)
-            session = turn.session
-            if session is None:
-                self._end.run(connection, {"key": turn.session_key})
-                return
-            saved = self._session.run(
-                connection,
-                {
-                    "key": turn.session_key,
-                    "version": session.version,
-                    "state": session.state,
-                    "recent": session.recent,
-                    "touched_at": session.touched_at,
-                },
-            )
-            if saved.rowcount == 0:
-                raise Clash
+            self._add(connection, turn)
 
-    def forget(self, turn: Closing, hashes: Iterable[bytes], keys: Iterable[bytes]) -> None:
-        """Save a turn without its number and text, and take number and texts of `hashes` off all earlier ones."""
+    def forget(self, turn: Closing, hashes: Iterable[bytes]) -> None:
+        """Save a turn, and delete all earlier ones of the numbers `hashes`. Raises Clash or StoreAway."""
         with self._db.hot_write(durable=True) as connection:
-            self._record(connection, replace(turn, number_hash=b"", number_sealed=b"", body_sealed=b""))
+            for number_hash in hashes:
+                self._forget.run(connection, {"hash": number_hash})
+            self._add(connection, turn)
+
+    def end(self, keys: Iterable[bytes]) -> None:
+        """Forget where the conversation stood that has one of `keys`. Raises StoreAway."""
+        with self._db.hot_write(durable=False) as connection:
             for key in keys:
                 self._end.run(connection, {"key": key})
-            for number_hash in hashes:
-                self._unname.run(connection, {"empty": b"", "hash": number_hash})
-
-    def end(self, key: bytes) -> None:
-        """Delete the conversation `key`. Raises StoreAway."""
-        with self._db.hot_write(durable=False) as connection:
-            self._end.run(connection, {"key": key})
 
     def purge(self, before: float) -> None:
-        """Delete messages and sessions older than `before` (seconds since 1970). Raises StoreAway."""
+        """Delete turns older than `before` (seconds since 1970). Raises StoreAway."""
         with self._db.hot_write(durable=False) as connection:
-            for statement in self._purge:
-                statement.run(connection, {"before": before})
+            self._purge.run(connection, {"before": before})
 
-    def _record(self, connection: Any, turn: Closing) -> None:
-        values = {
-            "id": turn.id,
-            "channel": turn.channel,
-            "number_hash": turn.number_hash,
-            "number_sealed": turn.number_sealed,
-            "body_sealed": turn.body_sealed,
-            "reply": turn.reply,
-            "outcome": turn.outcome,
-            "at": turn.at,
-        }
-        if self._inbound.run(connection, values).rowcount == 0:
-            raise Duplicate
+    def _add(self, connection: Any, turn: Closing) -> None:
+        values = {name: getattr(turn, name) for name in Closing.__dataclass_fields__}
+        if self._insert.run(connection, values).rowcount == 0:
+            raise Clash
 
 
 def point_to_json(point: Point) -> str:
@@ -170,12 +126,12 @@ def point_to_json(point: Point) -> str:
 
 def point_from_json(data: str) -> Point:
     """The point that `point_to_json` wrote."""
-    fields = json.loads(data)
+    row = json.loads(data)
     for name in ("opens", "closes", "confirmed_at"):
-        fields[name] = datetime.fromisoformat(fields[name]) if fields[name] else None
+        row[name] = datetime.fromisoformat(row[name]) if row[name] else None
     for name in ("step_free", "pets", "overnight", "backup_power"):
-        fields[name] = YesNo(fields[name])
-    return Point(**{**fields, "status": Status(fields["status"]), "services": tuple(fields["services"])})
+        row[name] = YesNo(row[name])
+    return Point(**{**row, "status": Status(row["status"]), "services": tuple(row["services"])})
 
 
 def read_points(connection: Connection) -> list[tuple[Point, int]]:

@@ -1,12 +1,14 @@
-"""The tables, as SQLModel rows. Times are UTC; `*_hash` is a keyed hash of a number, `*_sealed` is AES-GCM."""
+"""The tables, as SQLModel rows. Times are UTC; `*_hash` and `key` are keyed hashes, `*_sealed` is AES-GCM."""
 
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import DateTime, Index, LargeBinary, Text
+from sqlalchemy import DateTime, Index, LargeBinary, Text, UniqueConstraint, text
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import Field, SQLModel
+
+_CALLS = text("channel = 'voice'")
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -77,27 +79,25 @@ class AuditRow(SQLModel, table=True):
     after: str = Field(default="", sa_type=Text)
 
 
-class SessionRow(SQLModel, table=True):
-    """A conversation; `version` guards against two turns at once; `state` and `recent` (replies' hashes) are JSON."""
+class TurnRow(SQLModel, table=True):
+    """One message, or turn of a call, with the reply it got (a redelivery gets the same again) and how it left the
+    conversation `key`: the newest `number` says where that stands, and two turns at once cannot both be the next.
+    """
 
-    __tablename__ = "sessions"
-    key: bytes = Field(primary_key=True, sa_type=LargeBinary)
-    version: int
-    state: str = Field(sa_type=Text)
-    recent: str = Field(default="[]", sa_type=Text)
-    touched_at: float  # seconds since 1970, UTC
-
-
-class InboundRow(SQLModel, table=True):
-    """One message or turn that came in, with the reply it got: a redelivery gets the same again."""
-
-    __tablename__ = "inbound"
+    __tablename__ = "turns"
     id: str = Field(primary_key=True)
     channel: str
-    number_hash: bytes = Field(sa_type=LargeBinary)
-    number_sealed: bytes = Field(sa_type=LargeBinary)
-    body_sealed: bytes = Field(sa_type=LargeBinary)
+    key: bytes = Field(sa_type=LargeBinary)
+    number: int
+    state: str = Field(sa_type=Text)
     reply: str = Field(sa_type=Text)
     outcome: str
     at: float  # seconds since 1970, UTC
-    __table_args__: Any = (Index("inbound_at", "at"), Index("inbound_number", "number_hash"))
+    sender_hash: bytes = Field(sa_type=LargeBinary)
+    sender_sealed: bytes = Field(sa_type=LargeBinary)
+    body_sealed: bytes = Field(sa_type=LargeBinary)
+    __table_args__: Any = (
+        UniqueConstraint("key", "number"),
+        Index("turns_at", "at"),
+        Index("turns_caller", "sender_hash", sqlite_where=_CALLS, postgresql_where=_CALLS),
+    )

@@ -4,8 +4,8 @@
 
 All three run behind gunicorn gthread, 2 workers of 8 threads, under 16 connections that stay open; the rounds are
 interleaved, because machines swing. Every request is signed, has its own MessageSid and comes from one of 5,000
-numbers. What is asked is drawn from all bundled postcodes and names, in two ways: `crisis`, where places are asked about
-by Zipf's law as in a disturbance that strikes some districts, and `spread`, where every place is as likely.
+numbers. What is asked is drawn from all bundled postcodes and names, in two ways: `crisis`, where places are asked
+about by Zipf's law as in a disturbance that strikes some districts, and `spread`, where every place is as likely.
 """
 
 import argparse

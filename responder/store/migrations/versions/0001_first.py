@@ -1,4 +1,4 @@
-"""The first tables: points, places, audit, sessions, inbound."""
+"""The first tables: points, places, audit, turns."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -45,29 +45,26 @@ def upgrade() -> None:
         sa.Column("after", sa.Text, nullable=False),
     )
     op.create_table(
-        "sessions",
-        sa.Column("key", sa.LargeBinary, primary_key=True),
-        sa.Column("version", sa.Integer, nullable=False),
-        sa.Column("state", sa.Text, nullable=False),
-        sa.Column("recent", sa.Text, nullable=False),
-        sa.Column("touched_at", sa.Double, nullable=False),
-    )
-    op.create_table(
-        "inbound",
+        "turns",
         sa.Column("id", sa.String, primary_key=True),
         sa.Column("channel", sa.String, nullable=False),
-        sa.Column("number_hash", sa.LargeBinary, nullable=False),
-        sa.Column("number_sealed", sa.LargeBinary, nullable=False),
-        sa.Column("body_sealed", sa.LargeBinary, nullable=False),
+        sa.Column("key", sa.LargeBinary, nullable=False),
+        sa.Column("number", sa.Integer, nullable=False),
+        sa.Column("state", sa.Text, nullable=False),
         sa.Column("reply", sa.Text, nullable=False),
         sa.Column("outcome", sa.String, nullable=False),
         sa.Column("at", sa.Double, nullable=False),
+        sa.Column("sender_hash", sa.LargeBinary, nullable=False),
+        sa.Column("sender_sealed", sa.LargeBinary, nullable=False),
+        sa.Column("body_sealed", sa.LargeBinary, nullable=False),
+        sa.UniqueConstraint("key", "number"),
     )
-    op.create_index("inbound_at", "inbound", ["at"])
-    op.create_index("inbound_number", "inbound", ["number_hash"])
+    op.create_index("turns_at", "turns", ["at"])
+    calls = sa.text("channel = 'voice'")
+    op.create_index("turns_caller", "turns", ["sender_hash"], sqlite_where=calls, postgresql_where=calls)
 
 
 def downgrade() -> None:
     """Drop them."""
-    for table in ("inbound", "sessions", "audit", "places", "points", "meta"):
+    for table in ("turns", "audit", "places", "points", "meta"):
         op.drop_table(table)
