@@ -8,7 +8,7 @@ both come back and the dialogue asks.
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 from itertools import pairwise
@@ -90,6 +90,7 @@ class Recognised:
 NOTHING = Recognised(Match.NOTHING)
 MAX_CANDIDATES = 5
 _MAX_TOKENS = 60
+_WHOLE = 4  # points that each further word of a misspelt name is worth: `Enskedde gård` is not Enskede
 _WINDOW = 4
 _RUN = re.compile(r"(?<!\d)\d+(?:[ \-]\d+)*(?!\d)")
 _COUNTY_PREFIXES = frozenset({*(str(n) for n in range(10, 20)), "76"})
@@ -115,7 +116,7 @@ def sounds(text: str) -> str:
     return _TWICE.sub(r"\1", text)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Gazetteer:
     """All known places, indexed for recognition. Build it with `gazetteer`."""
 
@@ -123,8 +124,8 @@ class Gazetteer:
     by_code: dict[str, Place]
     exact: dict[str, tuple[Place, ...]]  # swedish spelling without spaces
     folded: dict[str, tuple[Place, ...]]
-    keys: list[str] = field(repr=False)  # names long enough to be misspelt: as written and folded ...
-    heard: list[str] = field(repr=False)  # ... and as they sound
+    keys: list[str]  # names long enough to be misspelt: as written and folded ...
+    heard: list[str]  # ... and as they sound
     not_places: frozenset[str] = frozenset()
 
     @cached_property
@@ -230,12 +231,15 @@ class Gazetteer:
             for start in range(len(tokens) - size + 1):
                 run = tokens[start : start + size]
                 joined = "".join(run)
-                if len(joined) < 4 or any(not token.isalpha() or token in self.not_places for token in run):
+                common = [token in self.not_places for token in run]
+                if len(joined) < 4 or all(common) or any(not token.isalpha() for token in run):
                     continue
-                if _STREET.search(run[-1]) or (size > 1 and any(len(token) == 1 for token in run)):
+                if size > 1 and any(len(token) == 1 for token in run):
                     continue
-                for index, score in self._alike(joined, cutoff=78 if alone else 82):
-                    best[index] = max(best.get(index, 0), score)
+                cutoff = 92 if any(common) or _STREET.search(run[-1]) else 78 if alone else 82
+                for index, score in self._alike(joined, cutoff):
+                    whole = score + _WHOLE * (size - 1)
+                    best[index] = max(best.get(index, 0), whole)
         if not best:
             return NOTHING
         top = max(best.values())

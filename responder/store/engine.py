@@ -137,6 +137,13 @@ class Database:
                 self._connection = None
                 raise StoreAway(str(error)) from error
 
+    def close(self) -> None:
+        """Close every connection; the next use opens them again."""
+        with self._lock:
+            _close(self._connection)
+            self._connection = None
+        self.engine.dispose()
+
     @property
     def _failures(self) -> tuple[type[Exception], ...]:
         return (*self._errors, DBAPIError)

@@ -1,0 +1,154 @@
+"""What most tests stand on: Stockholm's places, the real flow, and a service with a phone on a clock that stands."""
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from flask import Flask
+
+from responder.actions import load
+from responder.app import create_app
+from responder.core.flow import Flow
+from responder.core.places import Gazetteer, Place, PlaceKind, gazetteer
+from responder.core.placesfile import read_places_file
+from responder.core.points import Point, Status
+from responder.flowfiles import load as load_flow
+from responder.settings import Settings
+from responder.store.engine import Database
+from responder.store.queries import read_points, save_points
+from responder.web.handset import Handset, in_process
+
+FLOWS = Path(__file__).resolve().parents[1] / "flows"
+ZONE = "Europe/Stockholm"
+NOW = datetime(2026, 11, 24, 13, 20, tzinfo=UTC)  # 14.20 in Stockholm, a Tuesday
+STALE = timedelta(hours=12)
+TOKEN = "a-token-only-the-tests-know"
+URL = "https://svar.example"
+
+
+def a_point(id: str = "p1", **fields: object) -> Point:
+    """An open point in Farsta, confirmed at 14.20."""
+    usual = Point(
+        id, f"Hallen {id}", 59.2400, 18.0900, Status.OPEN, address="Testgatan 36", city="Farsta", district="Farsta",
+        municipality="Stockholm", services=("information", "phone_charging", "water", "warmth"), confirmed_at=NOW,
+    )  # fmt: skip
+    return replace(usual, **fields)  # type: ignore[arg-type]
+
+
+def a_place(name: str = "12347", **fields: object) -> Place:
+    """Somebody at the postcode 12347."""
+    usual = Place(
+        name, name, PlaceKind.POSTCODE, 59.2425, 18.0846, 100, "Farsta", "Stockholm", near="Farsta", method="address"
+    )
+    return replace(usual, **fields)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="session")
+def places() -> list[Place]:
+    """Every bundled place."""
+    names = ("postcodes.csv", "places.csv")
+    return [p for name in names for p in read_places_file((load.DATA / name).read_text(encoding="utf-8"))]
+
+
+@pytest.fixture(scope="session")
+def stockholm(places: list[Place]) -> Gazetteer:
+    """The bundled gazetteer."""
+    return gazetteer(places, load.not_places())
+
+
+@pytest.fixture(scope="session")
+def flow() -> Flow:
+    """The flow that ships."""
+    return load_flow(FLOWS)
+
+
+@dataclass
+class Clock:
+    """A clock that a test sets."""
+
+    now: datetime = NOW
+
+    def __call__(self) -> datetime:
+        """The time it was set to."""
+        return self.now
+
+    def pass_time(self, **span: float) -> None:
+        """Let some time go by."""
+        self.now += timedelta(**span)
+
+
+@dataclass
+class Running:
+    """A service in this process, with a phone."""
+
+    app: Flask
+    database: Database
+    clock: Clock
+    phone: Handset
+    path: Path = field(default=Path())
+
+    def put(self, *points: Point) -> None:
+        """Replace the points by these."""
+        with self.database.write() as connection:
+            known = {point.id: version for point, version in read_points(connection)}
+            save_points(connection, points, known, self.clock.now)
+
+    def another_phone(self, number: str) -> Handset:
+        """A phone with another number."""
+        return replace(self.phone, number=number)
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with the places and no points, made once."""
+    path = tmp_path_factory.mktemp("prepared") / "prepared.db"
+    database = Database(f"sqlite:///{path}")
+    load.prepare(database)
+    with database.engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    return path
+
+
+@pytest.fixture
+def start(tmp_path: Path, prepared: Path) -> Iterator[Callable[..., Running]]:
+    """Starts a service on a database of its own; settings may be given."""
+    opened: list[Running] = []
+
+    def starting(**settings: object) -> Running:
+        path = tmp_path / "responder.db"
+        if not path.exists():
+            path.write_bytes(prepared.read_bytes())
+        usual = {"database_url": f"sqlite:///{path}", "public_url": URL, "twilio_auth_token": TOKEN}
+        chosen = Settings(_env_file=None, **{**usual, **settings})  # type: ignore[call-arg,arg-type]
+        clock = Clock()
+        app = create_app(chosen, clock)
+        running = Running(
+            app,
+            app.extensions["responder"].database,
+            clock,
+            Handset(in_process(app.test_client()), URL, TOKEN, "+46700000001"),
+            path,
+        )
+        opened.append(running)
+        return running
+
+    yield starting
+    for running in opened:
+        running.database.close()
+
+
+@pytest.fixture
+def service(start: Callable[..., Running]) -> Running:
+    """A service without points."""
+    return start()
+
+
+@pytest.fixture(autouse=True)
+def quiet_root() -> Iterator[None]:
+    """create_app sets the root logger up; no test shall leave it otherwise."""
+    before = logging.getLogger().handlers[:]
+    yield
+    logging.getLogger().handlers[:] = before
