@@ -82,7 +82,7 @@ class Node:
     ends: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Flow:
     """Nodes and edges, with the languages it is spoken in (the first is the one we start in)."""
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from responder.core.answer import Answer, AnswerKind, Offer
 from responder.core.places import Place, PlaceKind
 from responder.core.points import SERVICES, Kind, Point, YesNo
-from responder.core.segments import cost, gsm_twins, is_gsm, to_gsm
+from responder.core.segments import cost
 from responder.core.wording import Channel, Wording
 
 FIRST_SERVICES = 3
@@ -62,11 +62,11 @@ def answer_text(answer: Answer, wording: Wording, over: Voiceover) -> tuple[str,
     open_now = answer.offers and answer.kind is not AnswerKind.OPENS_LATER
     budget = wording.budget_open if open_now else wording.budget_other
     parts = list(answer_parts(answer, wording, over, Channel.TEXT))
-    text, left_out = fit(parts, budget)
+    text, left_out = fit(parts, budget, wording.alphabet)
     untold = sum(part.key == "other" for part in left_out)
     if untold and not answer.left:
         roomy = replace(answer, offers=answer.offers[: len(answer.offers) - untold], left=untold)
-        text, _ = fit(list(answer_parts(roomy, wording, over, Channel.TEXT)), budget)
+        text, _ = fit(list(answer_parts(roomy, wording, over, Channel.TEXT)), budget, wording.alphabet)
     return text, untold
 
 
@@ -76,13 +76,12 @@ def answer_speech(answer: Answer, wording: Wording, over: Voiceover) -> list[Par
     return [part for part in answer_parts(answer, wording, over, Channel.VOICE) if part.key not in left_out]
 
 
-def fit(parts: list[Part], budget: int) -> tuple[str, list[Part]]:
-    """Join `parts`, dropping the least needed until the text costs at most `budget` segments; and what was dropped.
+def fit(parts: list[Part], budget: int, alphabet: Callable[[str], str]) -> tuple[str, list[Part]]:
+    """(text, what was dropped): `parts` joined in `alphabet`, without the least needed until `budget` segments hold it.
 
     What was dropped in vain, before something longer had to go as well, comes back where there is room for it.
     """
-    plain = is_gsm(gsm_twins("".join(part.text for part in parts if part.drop == KEEP and part.key != "point")))
-    parts = [part.mapped(to_gsm if plain else gsm_twins) for part in parts]
+    parts = [part.mapped(alphabet) for part in parts]
     told: list[Part | None] = list(parts)
 
     def text_of(chosen: list[Part | None]) -> str:

@@ -7,7 +7,6 @@ from responder.core.answer import Answer
 from responder.core.dialogue import Say, Turn
 from responder.core.flow import Flow
 from responder.core.reply import Voiceover, answer_speech, answer_text, spoken_phone
-from responder.core.segments import gsm_twins, is_gsm, to_gsm
 from responder.core.wording import Channel, Wording
 
 _REMEMBERED = 20_000  # texts
@@ -40,7 +39,8 @@ class Teller:
             line, left_out = self._line(say, wording, over)
             lines.append(line)
             untold += left_out
-        lines += [wording.say("option", Channel.TEXT, key=key, label=label) for key, label in turn.options]
+        options = (wording.say("option", Channel.TEXT, key=key, label=label) for key, label in turn.options)
+        lines += [wording.alphabet(option) for option in options]
         return "\n".join(lines), untold
 
     def speech(self, turn: Turn, over: Voiceover) -> tuple[Spoken, ...]:
@@ -56,8 +56,7 @@ class Teller:
     def _line(self, say: Say, wording: Wording, over: Voiceover) -> tuple[str, int]:
         if say.answer:
             return self._answer(say.answer, wording, over)
-        text = gsm_twins(wording.say(say.key, Channel.TEXT, **_values(say, wording, over, Channel.TEXT)))
-        return (to_gsm(text) if is_gsm(gsm_twins(wording.text[say.key])) else text), 0
+        return wording.alphabet(wording.say(say.key, Channel.TEXT, **_values(say, wording, over, Channel.TEXT))), 0
 
     def _answer(self, answer: Answer, wording: Wording, over: Voiceover) -> tuple[str, int]:
         minute = (over.now.replace(second=0, microsecond=0), over.as_of)
