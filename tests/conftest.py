@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -88,7 +88,7 @@ class Running:
     database: Database
     clock: Clock
     phone: Handset
-    path: Path = field(default=Path())
+    path: Path
 
     def put(self, *points: Point) -> None:
         """Replace the points by these."""
@@ -101,15 +101,26 @@ class Running:
         return replace(self.phone, number=number)
 
 
+def prepare(path: Path) -> Path:
+    """A database with the places and no points, at `path`."""
+    load.prepare(Database(f"sqlite:///{path}"))
+    return path
+
+
+def run(path: Path, **settings: object) -> Running:
+    """A service on the database at `path`; settings may be given."""
+    usual = {"database_url": f"sqlite:///{path}", "public_url": URL, "twilio_auth_token": TOKEN}
+    chosen = Settings(_env_file=None, **{**usual, **settings})  # type: ignore[call-arg,arg-type]
+    clock = Clock()
+    app = create_app(chosen, clock)
+    phone = Handset(in_process(app.test_client()), chosen.public_url, chosen.twilio_auth_token, "+46700000001")
+    return Running(app, app.extensions["responder"].database, clock, phone, path)
+
+
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database with the places and no points, made once."""
-    path = tmp_path_factory.mktemp("prepared") / "prepared.db"
-    database = Database(f"sqlite:///{path}")
-    load.prepare(database)
-    with database.engine.connect() as connection:
-        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-    return path
+    return prepare(tmp_path_factory.mktemp("prepared") / "prepared.db")
 
 
 @pytest.fixture
@@ -121,19 +132,8 @@ def start(tmp_path: Path, prepared: Path) -> Iterator[Callable[..., Running]]:
         path = tmp_path / "responder.db"
         if not path.exists():
             path.write_bytes(prepared.read_bytes())
-        usual = {"database_url": f"sqlite:///{path}", "public_url": URL, "twilio_auth_token": TOKEN}
-        chosen = Settings(_env_file=None, **{**usual, **settings})  # type: ignore[call-arg,arg-type]
-        clock = Clock()
-        app = create_app(chosen, clock)
-        running = Running(
-            app,
-            app.extensions["responder"].database,
-            clock,
-            Handset(in_process(app.test_client()), URL, TOKEN, "+46700000001"),
-            path,
-        )
-        opened.append(running)
-        return running
+        opened.append(run(path, **settings))
+        return opened[-1]
 
     yield starting
     for running in opened:

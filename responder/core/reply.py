@@ -291,7 +291,8 @@ def _later(answer: Answer, teller: _Teller) -> Iterator[Part]:
     yield teller.part("later.head", place=teller.from_where, now=_now(teller))
     opens = teller.wording.moment(offer.standing.opens or teller.over.now, teller.over.now, teller.over.manner.zone)
     point = teller.point(offer)
-    yield teller.part("later.point", KEEP, True, opens=opens, where=point.text.rstrip("."))
+    key = "later.point_unconfirmed" if offer.standing.unconfirmed else "later.point"
+    yield teller.part(key, KEEP, True, opens=opens, where=point.text.rstrip("."))
     if offer.standing.call_first:
         yield teller.state(offer)
     yield teller.part("later.wait", 10)
