@@ -55,6 +55,12 @@ class _Turnstile:
         if self._file:
             fcntl.flock(self._file, fcntl.LOCK_UN)
 
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._file:
+            self._file.close()
+            self._file = None
+
 
 class Database:
     """An engine, and one bare connection for what every turn reads and writes."""
@@ -76,7 +82,7 @@ class Database:
             event.listen(self.engine, "begin", _begin_immediate)
         self._lock = threading.Lock()
         self._connection: Any = None
-        self._turnstile = _Turnstile(f"{parsed.database}.lock") if self.sqlite else nullcontext()
+        self._turnstile = _Turnstile(f"{parsed.database}.lock") if self.sqlite else None
         self._errors: tuple[type[Exception], ...] = (self.engine.dialect.loaded_dbapi.Error,)
 
     @contextmanager
@@ -108,7 +114,7 @@ class Database:
 
         What is raised inside undoes it. Raises StoreAway.
         """
-        with self._own() as connection, self._turnstile:
+        with self._own() as connection, self._turnstile or nullcontext():
             full = self.sqlite and durable
             if full:
                 connection.execute("PRAGMA synchronous=FULL")
@@ -142,6 +148,8 @@ class Database:
         with self._lock:
             _close(self._connection)
             self._connection = None
+            if self._turnstile:
+                self._turnstile.close()
         self.engine.dispose()
 
     @property
