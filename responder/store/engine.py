@@ -14,7 +14,7 @@ from typing import IO, Any
 
 from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.engine import Connection, make_url
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 BUSY_SECONDS = 5
@@ -91,7 +91,7 @@ class Database:
         try:
             with self.engine.begin() as connection:
                 yield connection
-        except OperationalError as error:
+        except DBAPIError as error:
             raise StoreAway(str(error.orig)) from error
 
     @contextmanager
@@ -100,7 +100,7 @@ class Database:
         try:
             with self.engine.connect().execution_options(reading=True) as connection:
                 yield connection
-        except OperationalError as error:
+        except DBAPIError as error:
             raise StoreAway(str(error.orig)) from error
 
     def fetch(self, statement: Prepared, values: Mapping[str, Any]) -> list[Any]:

@@ -7,7 +7,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError
 
 from responder.store.engine import StoreAway
 
@@ -29,7 +29,7 @@ def revisions(engine: Engine) -> tuple[str | None, str | None]:
     try:
         with engine.connect() as connection:
             at = MigrationContext.configure(connection).get_current_revision()
-    except OperationalError as error:
+    except DBAPIError as error:
         raise StoreAway(str(error.orig)) from error
     return at, ScriptDirectory.from_config(_config(None)).get_current_head()
 
