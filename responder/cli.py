@@ -5,7 +5,7 @@ import logging
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import timedelta
 from functools import wraps
 from pathlib import Path
@@ -27,7 +27,7 @@ from responder.settings import SettingsError, load_settings
 from responder.store.engine import Database, StoreAway
 from responder.store.queries import read_points
 from responder.web.handset import Handset, LineError, in_process, over_http
-from responder.wiring import Service, utc_now, wire
+from responder.wiring import utc_now, wire
 
 Command = Callable[..., Any]
 _TOLD = (SettingsError, FlowError, TableError, StoreAway, LineError, publish.ChangeRefused, load.DemoRefused, OSError)
@@ -75,6 +75,7 @@ def init(demo: bool, stockholm: bool) -> None:
 @_plainly
 def demo(port: int, serve: bool) -> None:
     """Start the service on SQLite with demo points, text it and call it, then hand over the phone."""
+    port = phone.free_port(port)
     url = f"http://127.0.0.1:{port}"
     settings = load_settings(gateway="recorder", database_url="sqlite:///var/demo.db", public_url=url)
     database = Database(settings.database_url)
@@ -82,7 +83,7 @@ def demo(port: int, serve: bool) -> None:
     load.load_demo(database, settings.timezone, utc_now(), settings.real)
     app = create_app(settings)
     logging.getLogger().setLevel(logging.WARNING)
-    with phone.served(app, "127.0.0.1", port):
+    with phone.served(app, "127.0.0.1", port), closing(app.extensions["responder"].database):
         click.echo(f"Trygghetssvar answers at {url} (DEMO points, {settings.database_url})")
         handset = Handset(over_http(url), url, settings.twilio_auth_token)
         phone.transcript(handset, click.echo)
@@ -186,10 +187,11 @@ def point_set(id: str, status: str, by: str, decision: str, **fields: Any) -> No
 @_plainly
 def ask(text: str, sender: str, lang: str) -> None:
     """The exact reply to TEXT with its segments and encoding; nothing is recorded."""
-    service = _service()
+    service = wire(load_settings())
     if lang and lang not in service.flow.languages:
         raise click.ClickException(f"no wording file for {lang!r}; there is {', '.join(service.flow.languages)}")
-    reply = service.answerer.preview(text, sender, lang)
+    with closing(service.database):
+        reply = service.answerer.preview(text, sender, lang)
     if not reply:
         click.echo("(no reply)")
         return
@@ -207,7 +209,8 @@ def talk(voice: bool) -> None:
     app = create_app(settings)
     logging.getLogger().setLevel(logging.WARNING)
     handset = Handset(in_process(app.test_client()), settings.public_url, settings.twilio_auth_token)
-    phone.converse(handset, voice, _typed(), click.echo)
+    with closing(app.extensions["responder"].database):
+        phone.converse(handset, voice, _typed(), click.echo)
 
 
 @main.group()
@@ -241,10 +244,6 @@ def doctor() -> None:
         click.echo(f"{'ok ' if finding.well else 'BAD'} {finding.text}")
     if sick:
         sys.exit(1)
-
-
-def _service() -> Service:
-    return wire(load_settings())
 
 
 def _typed() -> Iterator[str]:

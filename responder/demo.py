@@ -1,8 +1,9 @@
 """The demo: a real server on SQLite with fictional points, and a phone that texts and calls it."""
 
+import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from flask import Flask
 from werkzeug.serving import WSGIRequestHandler, make_server
@@ -15,6 +16,16 @@ TEXTS = ("hej", "12347", "MER", "Bagarmosen", "var kan jag ladda mobilen i farst
 class _Quiet(WSGIRequestHandler):
     def log_request(self, *_: object) -> None:
         """Say nothing: the transcript is the output."""
+
+
+def free_port(wanted: int) -> int:
+    """`wanted` if nobody listens there, else another."""
+    for port in (wanted, 0):
+        with socket.socket() as probe, suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            return int(probe.getsockname()[1])
+    raise OSError("no free port")
 
 
 @contextmanager

@@ -1,0 +1,58 @@
+"""Migrations up and down, and the vault."""
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import inspect
+from sqlmodel import SQLModel
+
+from responder.store import migrations, tables
+from responder.store.engine import Database
+from responder.store.vault import Vault, masked
+
+
+def test_migrations_go_up_down_and_up_again_and_match_the_tables(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'm.db'}")
+    migrations.upgrade(database.engine)
+    migrations.upgrade(database.engine)
+    made = inspect(database.engine)
+    for table in SQLModel.metadata.sorted_tables:
+        assert {column["name"] for column in made.get_columns(table.name)} == set(table.columns.keys())
+        assert {index["name"] for index in made.get_indexes(table.name)} == {index.name for index in table.indexes}
+    migrations.downgrade(database.engine, "base")
+    assert set(inspect(database.engine).get_table_names()) == {"alembic_version"}
+    migrations.upgrade(database.engine)
+    at, head = migrations.revisions(database.engine)
+    assert at == head == "0001"
+
+
+def test_a_naive_time_is_refused_at_the_door() -> None:
+    import datetime
+
+    with pytest.raises(ValueError, match="naive"):
+        tables.UtcDateTime().process_bind_param(datetime.datetime(2026, 1, 1), None)  # type: ignore[arg-type]
+
+
+def test_what_is_sealed_opens_with_any_key_of_the_list_and_no_other() -> None:
+    old, new, other = Vault(("a",), ("l",)), Vault(("b", "a"), ("m", "l")), Vault(("c",), ("l",))
+    sealed = old.seal("+46701234567")
+    assert b"467" not in sealed
+    assert new.open(sealed) == "+46701234567"
+    assert old.seal("x") != old.seal("x")
+    with pytest.raises(ValueError, match="NUMBER_KEY"):
+        other.open(sealed)
+    with pytest.raises(ValueError, match="NUMBER_KEY"):
+        old.open(sealed[:-1] + bytes([sealed[-1] ^ 1]))
+
+
+def test_a_number_is_found_again_by_each_lookup_key() -> None:
+    new = Vault(("a",), ("m", "l")).hashes("+46701234567")
+    assert new[1:] == Vault(("a",), ("l",)).hashes("+46701234567")
+    assert new[0] == Vault(("a",), ("m",)).newest("+46701234567")
+
+
+@pytest.mark.parametrize(
+    ("number", "shown"), [("+46701234567", "+4670*****67"), ("71000", "***"), ("", "***"), ("anonymous", "anony**us")]
+)
+def test_a_number_in_a_log_is_masked(number: str, shown: str) -> None:
+    assert masked(number) == shown

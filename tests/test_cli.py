@@ -1,0 +1,133 @@
+"""The command line, as somebody types it."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from responder.cli import main
+from responder.core.points import POINT_FIELDS
+
+
+@pytest.fixture
+def run(tmp_path: Path, prepared: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
+    """Runs `responder ...` in a folder of its own, on a database with places."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "var").mkdir()
+    (tmp_path / "var" / "responder.db").write_bytes(prepared.read_bytes())
+
+    def running(*words: str, input: str = "", fails: bool = False) -> Result:
+        result = CliRunner().invoke(main, list(words), input=input)
+        assert (result.exit_code != 0) is fails, result.output
+        return result
+
+    return running  # type: ignore[return-value]
+
+
+def test_init_on_nothing_makes_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    first = CliRunner().invoke(main, ["init", "--demo", "--stockholm"])
+    assert first.output.splitlines() == [
+        "places: 4312 new, 0 changed, 0 unchanged",
+        "demo points: 25 new, 0 changed, 0 unchanged",
+        "designated points: 25 new, 0 changed, 0 unchanged",
+    ]
+    again = CliRunner().invoke(main, ["init", "--stockholm"])
+    assert again.output.splitlines() == [
+        "places: 0 new, 0 changed, 4312 unchanged",
+        "designated points: 0 new, 0 changed, 25 unchanged",
+    ]
+
+
+def test_ask_shows_the_exact_reply_with_its_price(run: object) -> None:
+    run("init", "--demo")  # type: ignore[operator]
+    swedish = run("ask", "12347").output  # type: ignore[operator]
+    assert swedish.startswith("Trygghetspunkt ÖPPEN nu:\nDEMO Exempelhallen")
+    assert "-- 2 segments, GSM-7" in swedish
+    assert run("ask", "12347", "--lang", "en").output.startswith("Safety point")  # type: ignore[operator]
+    assert run("ask", "12347", "--from", "Kommunen").output == "(no reply)\n"  # type: ignore[operator]
+    assert "no wording file for 'xx'" in run("ask", "hej", "--lang", "xx", fails=True).output  # type: ignore[operator]
+
+
+def test_demo_points_are_in_all_eleven_areas_and_some_are_open(run: object) -> None:
+    run("init", "--demo")  # type: ignore[operator]
+    rows = run("export", "points").output.splitlines()  # type: ignore[operator]
+    district = POINT_FIELDS.index("district")
+    assert rows[0] == ",".join(POINT_FIELDS)
+    assert len({row.split(",")[district] for row in rows[1:]}) == 11
+    assert run("points").output.count("\topen\topen\t") >= 11  # type: ignore[operator]
+
+
+def test_a_point_is_set_and_told(run: object) -> None:
+    run("init", "--demo")  # type: ignore[operator]
+    said = run("point", "set", "demo-farsta", "--status", "closed", "--by", "Anna", "--decision", "Beslut 7").output  # type: ignore[operator]
+    assert said == "demo-farsta (DEMO Exempelhallen): closed, told as closed\n"
+    assert "Exempelhallen" not in run("ask", "12347").output  # type: ignore[operator]
+    assert "no point has the id" in run("point", "set", "x", "--status", "open", fails=True).output  # type: ignore[operator]
+
+
+def test_an_import_names_what_is_wrong_and_a_dry_run_changes_nothing(run: object, tmp_path: Path) -> None:
+    good, bad = tmp_path / "good.csv", tmp_path / "bad.csv"
+    good.write_text("id,name,lat,lon,status\na,Hallen,59.24,18.09,open\n", encoding="utf-8")
+    bad.write_text("id,name,lat,lon,status\na,Hallen,59.24,18.09,opne\n", encoding="utf-8")
+    assert "1 new" in run("import", "points", str(good), "--dry-run").output  # type: ignore[operator]
+    assert "no points" in run("points").output  # type: ignore[operator]
+    assert "line 2, column status: 'opne'" in run("import", "points", str(bad), fails=True).output  # type: ignore[operator]
+    run("import", "points", str(good))  # type: ignore[operator]
+    latin = tmp_path / "latin.csv"
+    latin.write_bytes("id,name,lat,lon,status\na,Häll,59,18,open".encode("latin-1"))
+    assert "line 2: not UTF-8" in run("import", "points", str(latin), fails=True).output  # type: ignore[operator]
+
+
+def test_what_is_exported_imports_without_a_change(run: object, tmp_path: Path) -> None:
+    run("init", "--demo")  # type: ignore[operator]
+    path = tmp_path / "out.csv"
+    path.write_text(run("export", "points").output, encoding="utf-8")  # type: ignore[operator]
+    assert run("import", "points", str(path)).output == "points: 0 new, 0 changed, 25 unchanged\n"  # type: ignore[operator]
+
+
+def test_talk_is_a_phone_over_the_same_webhooks(run: object) -> None:
+    run("init", "--demo")  # type: ignore[operator]
+    assert "< DEMO Exempelhallen" in run("talk", input="12347\nMER\n").output  # type: ignore[operator]
+    voice = run("talk", "--voice", input="\n\n\n").output  # type: ignore[operator]
+    assert voice.count("Vi hörde inget.") == 2
+    assert "(the call has ended)" in voice
+
+
+def test_flows_are_checked_and_drawn(run: object) -> None:
+    assert "in order" in run("flows", "check").output  # type: ignore[operator]
+    assert run("flows", "draw").output.startswith("flowchart TD")  # type: ignore[operator]
+
+
+def test_the_doctor_finds_an_unconfirmed_open_point(run: object, tmp_path: Path) -> None:
+    assert "BAD" not in run("doctor").output  # type: ignore[operator]
+    path = tmp_path / "p.csv"
+    path.write_text("id,name,lat,lon,status\na,Hallen,59.24,18.09,open\n", encoding="utf-8")
+    run("import", "points", str(path))  # type: ignore[operator]
+    assert "BAD point a is open but nobody has confirmed it ever" in run("doctor", fails=True).output  # type: ignore[operator]
+
+
+def test_a_real_gateway_refuses_demo_points(run: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATEWAY", "twilio")
+    assert "refuses demo points" in run("init", "--demo", fails=True).output  # type: ignore[operator]
+
+
+def test_without_a_database_the_commands_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(main, ["points"])
+    assert (result.exit_code, "no such table" in result.output) == (1, True)
+    assert "run `responder init`" in CliRunner().invoke(main, ["doctor"]).output
+
+
+def test_the_demo_answers_over_http_and_ends_without_a_terminal(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "from responder.cli import main; main()", "demo", "--port", "0"]
+    done = subprocess.run(
+        command, cwd=tmp_path, input="13333\n", capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "DEMO Exempelhallen, Testgatan 36" in done.stdout
+    assert "> 13333" in done.stdout
+    assert "< För att höra igen, tryck 1." in done.stdout
