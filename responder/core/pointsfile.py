@@ -179,8 +179,8 @@ def _cell(value: Any) -> str:
             return "yes" if value else "no"
         case datetime():
             return value.isoformat()
-        case tuple():
-            return ";".join(value)
+        case tuple() | list():
+            return ";".join(str(item) for item in value)
         case _:
             return str(value)
 
@@ -201,7 +201,7 @@ def _feature(line: str, feature: Any, to_wgs84: Transformer | None) -> Row:
     row = Row(line, {})
     try:
         properties, geometry = feature["properties"], feature["geometry"]
-        row.values = {name: _plain(value) for name, value in properties.items() if name in POINT_FIELDS}
+        row.values = {name: _cell(value) for name, value in properties.items() if name in POINT_FIELDS}
         if geometry["type"] != "Point":
             raise ValueError(f"a {geometry['type']}, not a Point")
         x, y = (float(number) for number in geometry["coordinates"][:2])
@@ -213,18 +213,6 @@ def _feature(line: str, feature: Any, to_wgs84: Transformer | None) -> Row:
         missing = isinstance(error, KeyError)
         row.fault("geometry", f"{error} is missing" if missing else str(error))
     return row
-
-
-def _plain(value: Any) -> str:
-    match value:
-        case None:
-            return ""
-        case bool():
-            return "yes" if value else "no"
-        case list():
-            return ";".join(str(item) for item in value)
-        case _:
-            return str(value)
 
 
 def _transformer(crs: Any) -> Transformer | None:

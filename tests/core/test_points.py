@@ -1,6 +1,8 @@
 """The truth table of ARCHITECTURE.md: status x opens/closes x hours x now gives what a point is for a resident."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -74,6 +76,18 @@ def test_the_truth_table(
     opening: datetime | None,
 ) -> None:
     assert told(status=status, opens=opens, closes=closes, hours=hours) == (kind, until, opening)
+
+
+def test_the_table_in_the_documentation_is_this_one() -> None:
+    said = (Path(__file__).parents[2] / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    doors = {"": "-", SHUT: "20-22", OPEN: "8-20", "off": "never"}
+
+    def clock(at: datetime | None) -> str:
+        return f"{at.astimezone(ZoneInfo(ZONE)):%H.%M}" if at else "-"
+
+    for _, status, opens, closes, hours, kind, until, opening in CELLS:
+        cells = (status, clock(opens), clock(closes), doors[hours], kind, clock(until), clock(opening))
+        assert f"| {' | '.join(cells)} |" in said
 
 
 @pytest.mark.parametrize(
