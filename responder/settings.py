@@ -34,7 +34,7 @@ class Settings(BaseSettings):
     flows_dir: Path = Path(__file__).resolve().parent.parent / "flows"
     gateway: str = Field(default="recorder", pattern="^(twilio|recorder)$")
     sender_name: str = "Stockholms stad"
-    helpline_number: str = "08-508 00 508"
+    helpline_number: str = "113 13"
     stale_after: float = Field(default=12, gt=0)
     retain_days: int = Field(default=7, gt=0)
     timezone: str = "Europe/Stockholm"

@@ -62,6 +62,7 @@ class Answer:
     full: Offer | None = None  # nearer than the first, but full
     moved: Offer | None = None  # nearer than the first, but moved
     planned: Offer | None = None
+    checked_at: datetime | None = None  # where none is open: the last time anybody confirmed anything there
 
 
 @dataclass(frozen=True)
@@ -239,7 +240,9 @@ def _nothing_usable(board: Board, place: Place, position: Vectors, service: str)
     later = _nearest_of(board, place, position, Kind.OPENS_AT)
     if later:
         return Answer(AnswerKind.OPENS_LATER, place, (later,), service=service, moved=moved)
-    return Answer(AnswerKind.NONE_OPEN, place, service=service, moved=moved)
+    confirmed = [p.confirmed_at for p in board.points if p.municipality == place.municipality and p.confirmed_at]
+    checked_at = max(confirmed, default=None)
+    return Answer(AnswerKind.NONE_OPEN, place, service=service, moved=moved, checked_at=checked_at)
 
 
 def _nearest_of(board: Board, place: Place, position: Vectors, kind: Kind) -> Offer | None:

@@ -205,10 +205,12 @@ class _Teller:
         return self.part(f"state.{key}", drop, line, **values)
 
     def checked(self, offer: Offer, drop: int = KEEP, line: bool = False) -> Part:
-        at = offer.point.confirmed_at
+        return self.checked_at(offer.point.confirmed_at, drop, line)
+
+    def checked_at(self, at: datetime | None, drop: int = KEEP, line: bool = False) -> Part:
         if at is None:
             return self.part("checked.never", drop, line)
-        key = "checked.stale" if offer.standing.unconfirmed else "checked"
+        key = "checked.stale" if at + self.over.manner.stale_after <= self.over.now else "checked"
         return self.part(key, drop, line, time=self.wording.moment(at, self.over.now, self.over.manner.zone))
 
     def services(self, point: Point, wanted: str) -> Iterator[Part]:
@@ -301,6 +303,7 @@ def _later(answer: Answer, teller: _Teller) -> Iterator[Part]:
 
 def _none(answer: Answer, teller: _Teller) -> Iterator[Part]:
     yield teller.part("none.head", place=teller.from_where, now=_now(teller))
+    yield teller.checked_at(answer.checked_at)
     if answer.moved and answer.moved.metres is not None:
         yield teller.part("also.moved", 10, True, name=answer.moved.point.name, moved_to=answer.moved.point.moved_to)
     yield teller.part("none.advice", KEEP, True)
