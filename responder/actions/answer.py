@@ -7,7 +7,6 @@ view in memory and says from when it is.
 
 import logging
 import re
-import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
@@ -55,9 +54,6 @@ class Answerer:
         self._flow, self._manner, self._gateway = flow, manner, gateway
         self._turns, self._snapshot, self._vault, self._clock = turns, snapshot, vault, clock
         self._purged_at = 0.0
-        # One turn at a time: the interpreter runs one thread anyway, and passing it round at each call to SQLite
-        # took half the speed (measured with 8 threads; more processes are what scales).
-        self._one_turn = threading.Lock()
         self._teller = Teller(flow)
 
     def respond(self, inbound: Inbound) -> str:
@@ -66,8 +62,7 @@ class Answerer:
         try:
             for _ in range(ATTEMPTS):
                 try:
-                    with self._one_turn:
-                        return self._recorded(inbound, render)
+                    return self._recorded(inbound, render)
                 except Clash:
                     continue
             raise StoreAway("two turns at once, again and again")

@@ -7,7 +7,7 @@ turns writer fails under load.
 
 import fcntl
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import IO, Any
@@ -62,6 +62,44 @@ class _Turnstile:
             self._file = None
 
 
+class _Own:
+    """A bare connection for one thread at a time: its cache stays warm where a reader's own would be emptied by every
+    write (measured: a fifth of the whole reply). A connection that failed is not used again: StoreAway.
+    """
+
+    def __init__(self, connect: Callable[[], Any], failures: tuple[type[Exception], ...]) -> None:
+        self._connect, self._failures = connect, failures
+        self._lock = threading.Lock()
+        self._connection: Any = None
+
+    def __enter__(self) -> Any:
+        self._lock.acquire()
+        try:
+            if self._connection is None:
+                self._connection = self._connect()
+        except BaseException as error:
+            self._lock.release()
+            if isinstance(error, self._failures):
+                raise StoreAway(str(error)) from error
+            raise
+        return self._connection
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        failed = isinstance(error, self._failures)
+        if failed:
+            _close(self._connection)
+            self._connection = None
+        self._lock.release()
+        if failed:
+            raise StoreAway(str(error)) from error
+
+    def close(self) -> None:
+        """Close the connection; the next use opens another."""
+        with self._lock:
+            _close(self._connection)
+            self._connection = None
+
+
 class Database:
     """An engine, and one bare connection for what every turn reads and writes."""
 
@@ -80,10 +118,9 @@ class Database:
         if self.sqlite:
             event.listen(self.engine, "connect", _set_up_sqlite)
             event.listen(self.engine, "begin", _begin_immediate)
-        self._lock = threading.Lock()
-        self._connection: Any = None
+        errors = (self.engine.dialect.loaded_dbapi.Error, DBAPIError)
+        self._own = _Own(self._bare, errors)
         self._turnstile = _Turnstile(f"{parsed.database}.lock") if self.sqlite else None
-        self._errors: tuple[type[Exception], ...] = (self.engine.dialect.loaded_dbapi.Error,)
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -105,22 +142,21 @@ class Database:
 
     def fetch(self, statement: Prepared, values: Mapping[str, Any]) -> list[Any]:
         """All rows of a read on this process's own connection. Raises StoreAway."""
-        with self._own() as connection:
+        with self._own as connection:
             return statement.run(connection, values).fetchall()  # type: ignore[no-any-return]
 
-    @contextmanager
-    def hot_write(self, durable: bool) -> Iterator[Any]:
-        """A transaction on this process's own connection. `durable`: survives a power cut (SQLite: synchronous=FULL).
+    def transact(self, work: Callable[[Any], None], durable: bool) -> None:
+        """Do `work` with this process's own connection in a transaction; what it raises undoes it.
 
-        What is raised inside undoes it. Raises StoreAway.
+        `durable`: it survives a power cut (SQLite: synchronous=FULL). Raises StoreAway.
         """
-        with self._own() as connection, self._turnstile or nullcontext():
-            full = self.sqlite and durable
+        full = self.sqlite and durable
+        with self._own as connection, self._turnstile or nullcontext():
             if full:
                 connection.execute("PRAGMA synchronous=FULL")
             connection.execute("BEGIN IMMEDIATE" if self.sqlite else "BEGIN")
             try:
-                yield connection
+                work(connection)
             except BaseException:
                 connection.execute("ROLLBACK")
                 raise
@@ -128,33 +164,12 @@ class Database:
             if full:
                 connection.execute("PRAGMA synchronous=NORMAL")
 
-    @contextmanager
-    def _own(self) -> Iterator[Any]:
-        """The connection, for one thread at a time: its cache stays warm where a reader's own would be emptied by
-        every write (measured: a fifth of the whole reply). A connection that failed is not used again.
-        """
-        with self._lock:
-            try:
-                if self._connection is None:
-                    self._connection = self._bare()
-                yield self._connection
-            except self._failures as error:
-                _close(self._connection)
-                self._connection = None
-                raise StoreAway(str(error)) from error
-
     def close(self) -> None:
         """Close every connection; the next use opens them again."""
-        with self._lock:
-            _close(self._connection)
-            self._connection = None
-            if self._turnstile:
-                self._turnstile.close()
+        self._own.close()
+        if self._turnstile:
+            self._turnstile.close()
         self.engine.dispose()
-
-    @property
-    def _failures(self) -> tuple[type[Exception], ...]:
-        return (*self._errors, DBAPIError)
 
     def _bare(self) -> Any:
         connection = self.engine.raw_connection()

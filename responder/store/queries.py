@@ -89,26 +89,30 @@ class Turns:
 
     def close(self, turn: Closing) -> None:
         """Save a turn that promises nobody anything: a power cut may lose it. Raises Clash or StoreAway."""
-        with self._db.hot_write(durable=False) as connection:
-            self._add(connection, turn)
+        self._db.transact(lambda connection: self._add(connection, turn), durable=False)
 
     def forget(self, turn: Closing, hashes: Iterable[bytes]) -> None:
         """Save a turn, and delete all earlier ones of the numbers `hashes`. Raises Clash or StoreAway."""
-        with self._db.hot_write(durable=True) as connection:
+
+        def work(connection: Any) -> None:
             for number_hash in hashes:
                 self._forget.run(connection, {"hash": number_hash})
             self._add(connection, turn)
 
+        self._db.transact(work, durable=True)
+
     def end(self, keys: Iterable[bytes]) -> None:
         """Forget where the conversation stood that has one of `keys`. Raises StoreAway."""
-        with self._db.hot_write(durable=False) as connection:
+
+        def work(connection: Any) -> None:
             for key in keys:
                 self._end.run(connection, {"key": key})
 
+        self._db.transact(work, durable=False)
+
     def purge(self, before: float) -> None:
         """Delete turns older than `before` (seconds since 1970). Raises StoreAway."""
-        with self._db.hot_write(durable=False) as connection:
-            self._purge.run(connection, {"before": before})
+        self._db.transact(lambda connection: self._purge.run(connection, {"before": before}), durable=False)
 
     def _add(self, connection: Any, turn: Closing) -> None:
         values = {name: getattr(turn, name) for name in Closing.__dataclass_fields__}
