@@ -189,20 +189,20 @@ class Answerer:
         text = spoken_digits(need.text, wording.numbers)
         seen = gazetteer.recognise(text)
         service = self._service(need.text, session.language) or service
+        if seen.match in (Match.FOUND, Match.UNSURE):
+            place = seen.places[0]
+            unsure = seen.match is Match.UNSURE or (need.sure < UNSURE_SPEECH and place.kind is not PlaceKind.POSTCODE)
+            if session.channel is Channel.VOICE and unsure:
+                return Found("unsure", (place,), service=service)
+            return self._answered(place, service, 0, view)
+        if seen.match is Match.SEVERAL:
+            return Found("several", seen.places, service=service)
         said = _said(seen.code or need.text, session.channel)
         if seen.match is Match.NOTHING:
             if service and service != need.service and need.code in gazetteer.by_code:
                 return self._answered(gazetteer.by_code[need.code], service, 0, view)
             return Found("ask_place" if service and service != need.service else "unknown", service=service, said=said)
-        if seen.match in (Match.OUTSIDE, Match.NO_SUCH_CODE):
-            return Found(seen.match.value, service=service, said=said)
-        if seen.match is Match.SEVERAL:
-            return Found("several", seen.places, service=service)
-        place = seen.places[0]
-        doubtful = seen.match is Match.UNSURE or (need.sure < UNSURE_SPEECH and place.kind is not PlaceKind.POSTCODE)
-        if session.channel is Channel.VOICE and doubtful:
-            return Found("unsure", (place,), service=service)
-        return self._answered(place, service, 0, view)
+        return Found(seen.match.value, service=service, said=said)
 
     def _answered(self, place: Place, service: str, told: int, view: View) -> Found:
         city = place.kind is PlaceKind.MUNICIPALITY and place.municipality in view.gazetteer.divided
@@ -216,6 +216,8 @@ class Answerer:
     def _service(self, text: str, language: str) -> str:
         languages = self._flow.languages
         said = plainly(clean(text))
+        if said.isdecimal():
+            return ""
         ordered = [languages[language], *(w for code, w in languages.items() if code != language)]
         return next((code for code in (wording.service(said) for wording in ordered) if code), "")
 

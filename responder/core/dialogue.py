@@ -133,7 +133,7 @@ def _in_their_language(flow: Flow, session: Session, said: str) -> Session:
 def _heard(flow: Flow, session: Session, event: Heard) -> Turn:
     text = clean(event.text)
     said = plainly(text)
-    if not event.keyed and not session.chosen:
+    if not event.keyed and not session.chosen and not said.isdecimal():
         session = _in_their_language(flow, session, said)
     if session.channel is Channel.VOICE and event.keyed and text in flow.keys:
         return _go(flow, session, flow.keys[text])

@@ -165,7 +165,7 @@ def placeholders(template: str) -> frozenset[str]:
 
 def spoken_digits(text: str, numbers: Mapping[str, int]) -> str:
     """`text` with number words as digits: "ett två tre fyrtiosju" is "12347", "hundratjugotre" is "123"."""
-    if not _number_word(frozenset(numbers)).search(swedish(text)):
+    if text.isdecimal() or not _number_word(frozenset(numbers)).search(swedish(text)):
         return text
     out: list[str] = []
     run = _Run()

@@ -34,9 +34,7 @@ class Prepared:
 
     def run(self, connection: Any, values: Mapping[str, Any]) -> Any:
         """The cursor, after running on the driver's `connection`."""
-        cursor = connection.cursor()
-        cursor.execute(self.sql, [values[name] for name in self.names] if self.names is not None else values)
-        return cursor
+        return connection.execute(self.sql, [values[name] for name in self.names] if self.names is not None else values)
 
 
 class _Turnstile:
