@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
+from hypothesis import settings
 
 from responder.actions import load
 from responder.app import create_app
@@ -20,6 +21,11 @@ from responder.settings import Settings
 from responder.store.engine import Database
 from responder.store.queries import read_points, save_points
 from responder.web.handset import Handset, in_process
+
+# `make test` tries the same examples every time; `make test ARGS=--hypothesis-profile=search` looks for new ones.
+settings.register_profile("same", deadline=None, derandomize=True)
+settings.register_profile("search", deadline=None, max_examples=3000)
+settings.load_profile("same")
 
 FLOWS = Path(__file__).resolve().parents[1] / "flows"
 ZONE = "Europe/Stockholm"
@@ -107,13 +113,13 @@ def prepare(path: Path) -> Path:
     return path
 
 
-def run(path: Path, **settings: object) -> Running:
+def run(path: Path, **chosen: object) -> Running:
     """A service on the database at `path`; settings may be given."""
     usual = {"database_url": f"sqlite:///{path}", "public_url": URL, "twilio_auth_token": TOKEN}
-    chosen = Settings(_env_file=None, **{**usual, **settings})  # type: ignore[call-arg,arg-type]
+    values = Settings(_env_file=None, **{**usual, **chosen})  # type: ignore[call-arg,arg-type]
     clock = Clock()
-    app = create_app(chosen, clock)
-    phone = Handset(in_process(app.test_client()), chosen.public_url, chosen.twilio_auth_token, "+46700000001")
+    app = create_app(values, clock)
+    phone = Handset(in_process(app.test_client()), values.public_url, values.twilio_auth_token, "+46700000001")
     return Running(app, app.extensions["responder"].database, clock, phone, path)
 
 
@@ -128,11 +134,11 @@ def start(tmp_path: Path, prepared: Path) -> Iterator[Callable[..., Running]]:
     """Starts a service on a database of its own; settings may be given."""
     opened: list[Running] = []
 
-    def starting(**settings: object) -> Running:
+    def starting(**chosen: object) -> Running:
         path = tmp_path / "responder.db"
         if not path.exists():
             path.write_bytes(prepared.read_bytes())
-        opened.append(run(path, **settings))
+        opened.append(run(path, **chosen))
         return opened[-1]
 
     yield starting

@@ -15,6 +15,7 @@ from itertools import pairwise
 
 from rapidfuzz import fuzz, process
 
+from responder.core.nearest import Grid, unit_vector, unit_vectors
 from responder.core.words import clean, fold, swedish, words
 
 
@@ -138,6 +139,20 @@ class Gazetteer:
     def divided(self) -> frozenset[str]:
         """Municipalities that have areas: their name alone does not tell where somebody is."""
         return frozenset(place.municipality for place in self.places if place.kind is PlaceKind.AREA)
+
+    @cached_property
+    def _homes(self) -> tuple[tuple[Place, ...], Grid]:
+        """The places whose municipality can be trusted for what lies beside them, and where they lie."""
+        trusted = tuple(p for p in self.places if p.municipality and not (p.is_area or p.is_box or p.is_coarse))
+        return trusted, Grid(unit_vectors([p.lat for p in trusted], [p.lon for p in trusted]))
+
+    def home(self, lat: float, lon: float, postcode: str = "") -> Place | None:
+        """The known place that tells in which municipality and district a position lies: its postcode, or the nearest."""
+        known = self.by_code.get(postcode)
+        if known and not known.is_coarse:
+            return known
+        trusted, grid = self._homes
+        return trusted[int(grid.metres(unit_vector(lat, lon)).argmin())] if trusted else None
 
     def recognise(self, raw: str) -> Recognised:
         """The place, or places, that `raw` names."""

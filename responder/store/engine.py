@@ -1,4 +1,4 @@
-"""The database: SQLite in WAL mode or PostgreSQL, one hot connection a process, and statements prepared once.
+"""The database: SQLite in WAL mode, one hot connection a process, statements prepared once. No other engine is tried.
 
 SQLite's own wait for a lock backs off in long steps, so threads queue at a lock of ours and processes at a lock on
 a file beside the database. A write begins with BEGIN IMMEDIATE: a transaction that starts as a reader and

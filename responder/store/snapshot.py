@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from responder.core.answer import Board, board
-from responder.core.places import Gazetteer, gazetteer
+from responder.core.places import Gazetteer, PlaceKind, gazetteer
 from responder.core.points import Point
 from responder.store.engine import Database
 from responder.store.queries import read_places, read_points, versions
@@ -67,6 +67,18 @@ class Snapshot:
                 same = view and view.places_version == places_version
                 known = view.gazetteer if view and same else gazetteer(read_places(connection), self._not_places)
             refused = () if self._demo else tuple(point for point in points if point.demo)
-            made = board([point for point in points if point not in refused], now, self._zone, self._stale_after)
+            told = [_at_home(point, known) for point in points if point not in refused]
+            made = board(told, now, self._zone, self._stale_after)
             self.view = View(known, made, points_version, places_version, now, refused)
             return self.view
+
+
+def _at_home(point: Point, known: Gazetteer) -> Point:
+    """A points file need not say where a point lies in words; who is told of it depends on that, so it is filled in."""
+    areas = {place.district for place in known.places if place.kind is PlaceKind.AREA}
+    if point.municipality and (point.municipality not in known.divided or point.district in areas):
+        return point
+    home = known.home(point.lat, point.lon, point.postcode)
+    if home is None or (point.municipality and home.municipality != point.municipality):
+        return point
+    return replace(point, municipality=home.municipality, district=home.district or point.district)

@@ -6,7 +6,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from responder.core.dialogue import Begin, Found, Heard, Session, Silence, step
@@ -158,7 +158,6 @@ heard = st.one_of(
 outcomes = st.sampled_from(["unknown", "outside", "no_such_code", "district", "no_more", "ask_place"])
 
 
-@settings(max_examples=300, deadline=None)
 @given(st.sampled_from(Channel), st.lists(st.tuples(heard, outcomes), max_size=12))
 def test_whatever_is_heard_something_is_said(channel: Channel, events: list[tuple[object, str]]) -> None:
     """No event breaks the engine; each turn says something, and one that does not end can be answered."""

@@ -89,6 +89,21 @@ def test_the_codes_at_globen_lie_at_globen(stockholm: Gazetteer, code: str) -> N
     assert 59.28 < place.lat < 59.305
 
 
+@pytest.mark.parametrize(
+    ("lat", "lon", "postcode", "home"),
+    [
+        (59.2400, 18.0900, "", ("Stockholm", "Farsta")), (59.4297, 17.947, "", ("Sollentuna", "")),
+        (59.2445, 18.227, "", ("Tyresö", "")), (59.6245, 17.864, "", ("Sigtuna", "")), (59.748, 18.684, "", ("Norrtälje", "")),
+        (59.2400, 18.0900, "12833", ("Stockholm", "Skarpnäck")),
+    ],
+)  # fmt: skip
+def test_a_position_has_a_home(
+    stockholm: Gazetteer, lat: float, lon: float, postcode: str, home: tuple[str, str]
+) -> None:
+    found = stockholm.home(lat, lon, postcode)
+    assert found and (found.municipality, found.district) == home
+
+
 def test_no_bundled_place_lies_outside_the_county(places: list) -> None:  # type: ignore[type-arg]
     assert all(58.6 < place.lat < 60.4 and 17.1 < place.lon < 19.6 for place in places)
 

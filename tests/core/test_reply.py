@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from responder.core.answer import AnswerKind, answer, board
@@ -144,7 +144,6 @@ def any_point(draw: st.DrawFn) -> Point:
     )  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
 @given(
     st.lists(any_point(), max_size=6, unique_by=lambda point: point.id),
     st.sampled_from(["sv", "en"]),

@@ -198,6 +198,15 @@ def test_any_worker_can_answer_any_turn(start: Callable[..., Running]) -> None:
     assert "Ingen trygghetspunkt" in one.phone.text("12347")
 
 
+def test_a_point_whose_file_says_only_where_it_lies_is_told_as_one_of_its_district(service: Running) -> None:
+    """Municipality and district are optional columns, but who is told of a point depends on them."""
+    service.put(a_point(municipality="", district=""))
+    assert service.phone.text("12347").startswith("Trygghetspunkt ÖPPEN nu:")
+    assert service.phone.text("Farsta").startswith("Trygghetspunkter öppna i Farsta nu:")
+    service.put(a_point(district="Farsta stadsdelsområde"))
+    assert service.phone.text("Farsta").startswith("Trygghetspunkter öppna i Farsta nu:")
+
+
 def test_a_change_is_told_at_once(service: Running) -> None:
     service.put(a_point(closes=NOW + timedelta(hours=2)))
     assert "Öppet till 16.20" in service.phone.text("12347")
@@ -322,7 +331,7 @@ calls = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(calls)
 def test_every_path_of_a_call_ends_in_valid_twiml(service: Running, inputs: list[tuple[str, str]]) -> None:
     phone = replace(service.phone)
