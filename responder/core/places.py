@@ -141,13 +141,18 @@ class Gazetteer:
         return frozenset(place.municipality for place in self.places if place.kind is PlaceKind.AREA)
 
     @cached_property
+    def districts(self) -> frozenset[str]:
+        """The names of all areas."""
+        return frozenset(place.district for place in self.places if place.kind is PlaceKind.AREA)
+
+    @cached_property
     def _homes(self) -> tuple[tuple[Place, ...], Grid]:
         """The places whose municipality can be trusted for what lies beside them, and where they lie."""
         trusted = tuple(p for p in self.places if p.municipality and not (p.is_area or p.is_box or p.is_coarse))
         return trusted, Grid(unit_vectors([p.lat for p in trusted], [p.lon for p in trusted]))
 
     def home(self, lat: float, lon: float, postcode: str = "") -> Place | None:
-        """The known place that tells in which municipality and district a position lies: its postcode, or the nearest."""
+        """The known place that tells in which municipality and district a position is: its postcode, or the nearest."""
         known = self.by_code.get(postcode)
         if known and not known.is_coarse:
             return known

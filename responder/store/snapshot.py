@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from responder.core.answer import Board, board
-from responder.core.places import Gazetteer, PlaceKind, gazetteer
+from responder.core.places import Gazetteer, gazetteer
 from responder.core.points import Point
 from responder.store.engine import Database
 from responder.store.queries import read_places, read_points, versions
@@ -75,8 +75,7 @@ class Snapshot:
 
 def _at_home(point: Point, known: Gazetteer) -> Point:
     """A points file need not say where a point lies in words; who is told of it depends on that, so it is filled in."""
-    areas = {place.district for place in known.places if place.kind is PlaceKind.AREA}
-    if point.municipality and (point.municipality not in known.divided or point.district in areas):
+    if point.municipality and (point.municipality not in known.divided or point.district in known.districts):
         return point
     home = known.home(point.lat, point.lon, point.postcode)
     if home is None or (point.municipality and home.municipality != point.municipality):
