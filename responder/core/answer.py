@@ -133,7 +133,8 @@ def answer(board: Board, place: Place, service: str = "", skip: int = 0) -> Answ
     listing = bool(local)
     ranked = sorted(wanted or pool, key=lambda offer: _later_told(offer, listing))
     told, both_near = _first_told(ranked, listing)
-    ranked = [*told, *(offer for offer in ranked if offer not in told)]  # MORE goes on after what was told
+    told_ids = {offer.point.id for offer in told}
+    ranked = [*told, *(offer for offer in ranked if offer.point.id not in told_ids)]  # MORE goes on after those
     if skip:
         told, both_near = ranked[skip : skip + MORE], False
     kind = AnswerKind.OPEN if _has_points(board, place) else AnswerKind.NO_POINTS
@@ -154,7 +155,7 @@ def answer(board: Board, place: Place, service: str = "", skip: int = 0) -> Answ
     return replace(
         found,
         closer=_much_closer(usable[0], first) if service and wanted else None,
-        full=next((o for o in usable if o.standing.kind is Kind.FULL and o not in told and _nearer(o, first)), None),
+        full=next((o for o in usable if _is_full(o) and _nearer(o, first) and o.point.id not in told_ids), None),
         moved=_moved(board, position, place, first),
     )
 
@@ -176,7 +177,7 @@ def _offer(board: Board, place: Place, index: int, metres: float) -> Offer:
 
 def _later_told(offer: Offer, listing: bool) -> int:
     """Free before full; in a list of an area, where no distance is told, also open before by phone."""
-    if offer.standing.kind is Kind.FULL:
+    if _is_full(offer):
         return 2
     return int(listing and offer.standing.kind is Kind.BY_PHONE)
 
@@ -197,6 +198,10 @@ def _first_told(ranked: list[Offer], listing: bool) -> tuple[list[Offer], bool]:
         return [first], False
     near = second.metres - first.metres <= max(NEAR_TIE, min(first.margin, second.margin))
     return ([first, second], True) if near else ([first], False)
+
+
+def _is_full(offer: Offer) -> bool:
+    return offer.standing.kind is Kind.FULL
 
 
 def _is_sure(standing: Standing) -> bool:

@@ -4,7 +4,7 @@ What survives every cut is what gets somebody to an open door: name, address, st
 services, and when that was checked. The rest is dropped in the order of `Part.drop`, the highest first.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -53,8 +53,8 @@ class Part(NamedTuple):
 
     def mapped(self, change: Callable[[str], str]) -> "Part":
         """This part with `change` made to its text."""
-        short = self.short and self.short.mapped(change)
-        return Part(self.key, change(self.text), self.drop, self.line, short)
+        text, short = change(self.text), self.short and self.short.mapped(change)
+        return self if text is self.text and short is self.short else self._replace(text=text, short=short)
 
 
 def answer_text(answer: Answer, wording: Wording, over: Voiceover) -> tuple[str, int]:
@@ -83,30 +83,27 @@ def fit(parts: list[Part], budget: int, alphabet: Callable[[str], str]) -> tuple
     """
     parts = [part.mapped(alphabet) for part in parts]
     told: list[Part | None] = list(parts)
-
-    def text_of(chosen: list[Part | None]) -> str:
-        return _joined([part for part in chosen if part])
-
     dropped: list[int] = []
-    while cost(text_of(told)).segments > budget:
+    while _segments(told) > budget:
         index = max(range(len(told)), key=lambda i: part.drop if (part := told[i]) else KEEP)
         worst = told[index]
         if worst is None or worst.drop == KEEP:
-            return _cut(text_of(told), budget), [parts[i] for i in dropped if told[i] is None]
+            return _cut(_joined(told), budget), [parts[i] for i in dropped if told[i] is None]
         told[index] = worst.short
         dropped.append(index)
     for index in reversed(dropped):
         restored = [*told[:index], parts[index], *told[index + 1 :]]
-        if cost(text_of(restored)).segments <= budget:
+        if _segments(restored) <= budget:
             told = restored
-    return text_of(told), [parts[i] for i in dropped if told[i] is None]
+    return _joined(told), [parts[i] for i in dropped if told[i] is None]
 
 
-def _joined(parts: list[Part]) -> str:
-    out = ""
-    for part in parts:
-        out += ("\n" if part.line else " ") * bool(out) + part.text
-    return out
+def _segments(parts: list[Part | None]) -> int:
+    return cost(_joined(parts)).segments
+
+
+def _joined(parts: Sequence[Part | None]) -> str:
+    return "".join(["\n" + part.text if part.line else " " + part.text for part in parts if part])[1:]
 
 
 def _cut(text: str, budget: int) -> str:

@@ -47,6 +47,8 @@ def gsm_twins(text: str) -> str:
 
 def to_gsm(text: str) -> str:
     """`text` in GSM-7 alone: twins swapped, other accents dropped, and what is left unknown removed."""
+    if not _NOT_GSM.search(text):
+        return text
     text = gsm_twins(text)
     return _NOT_GSM.sub(lambda found: "".join(c for c in unicodedata.normalize("NFKD", found[0]) if c in _BASIC), text)
 

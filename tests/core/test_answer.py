@@ -58,6 +58,12 @@ def test_when_the_first_is_by_phone_a_second_is_told() -> None:
     assert ids(found) == ["call", "x"]
 
 
+def test_a_full_point_that_is_told_is_not_named_again() -> None:
+    call = north(2, "call", status=Status.ON_CALL, phone="08-1")
+    found = asked(north(1, "full", status=Status.FULL), call)
+    assert (ids(found), found.full) == (["call", "full"], None)
+
+
 def test_when_all_are_full_two_are_told() -> None:
     assert ids(asked(*(north(n, f"f{n}", status=Status.FULL) for n in (1, 2, 3)))) == ["f1", "f2"]
 
