@@ -149,6 +149,18 @@ def test_digits_may_be_spoken(said: str, digits: str) -> None:
     assert spoken_digits(said, FLOW.languages["sv"].numbers) == digits
 
 
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("I am in Gamla stan, need food", "en"), ("water in Kista", "en"), ("jag är i Kista", "sv"), ("vatten i Kista", "sv"),
+        ("help", "en"), ("hjälp", "sv"), ("Kista", "sv"), ("12347", "sv"), ("finns det mat här i Farsta", "sv"),
+        ("which is open", "en"), ("STOP", "sv"), ("TEST", "sv"),
+    ],
+)  # fmt: skip
+def test_a_message_is_answered_in_the_language_it_is_in(text: str, language: str) -> None:
+    assert step(FLOW, Session(Channel.TEXT, "sv"), Heard(text)).session.language == language
+
+
 heard = st.one_of(
     st.builds(Heard, st.text(max_size=40), st.booleans(), st.floats(0, 1)),
     st.sampled_from(
