@@ -1,16 +1,14 @@
 """The database: SQLite in WAL mode, one hot connection a process, statements prepared once. No other engine is tried.
 
-SQLite's own wait for a lock backs off in long steps, so threads queue at a lock of ours and processes at a lock on
-a file beside the database. A write begins with BEGIN IMMEDIATE: a transaction that starts as a reader and
-turns writer fails under load.
+Threads queue at a lock of ours, since SQLite's own wait backs off by whole milliseconds. A transaction of several
+statements begins with BEGIN IMMEDIATE: one that starts as a reader and turns writer fails under load.
 """
 
-import fcntl
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.engine import Connection, make_url
@@ -35,29 +33,6 @@ class Prepared:
     def run(self, connection: Any, values: Mapping[str, Any]) -> Any:
         """The cursor, after running on the driver's `connection`."""
         return connection.execute(self.sql, [values[name] for name in self.names] if self.names is not None else values)
-
-
-class _Turnstile:
-    """Lets the processes of a machine write one after the other, without the whole milliseconds SQLite waits."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self._file: IO[bytes] | None = None
-
-    def __enter__(self) -> None:
-        if self._file is None:
-            self._file = Path(self._path).open("ab")
-        fcntl.flock(self._file, fcntl.LOCK_EX)
-
-    def __exit__(self, *_: object) -> None:
-        if self._file:
-            fcntl.flock(self._file, fcntl.LOCK_UN)
-
-    def close(self) -> None:
-        """Let go of the file."""
-        if self._file:
-            self._file.close()
-            self._file = None
 
 
 class _Own:
@@ -118,7 +93,6 @@ class Database:
             event.listen(self.engine, "begin", _begin_immediate)
         errors = (self.engine.dialect.loaded_dbapi.Error, DBAPIError)
         self._own = _Own(self._bare, errors)
-        self._turnstile = _Turnstile(f"{parsed.database}.lock") if self.sqlite else None
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -143,13 +117,20 @@ class Database:
         with self._own as connection:
             return statement.run(connection, values).fetchall()  # type: ignore[no-any-return]
 
+    def insert(self, statement: Prepared, values: Mapping[str, Any]) -> int:
+        """How many rows one INSERT added, as a transaction of its own: one call, so that no thread of ours is waited
+        for while the file is locked. Raises StoreAway.
+        """
+        with self._own as connection:
+            return statement.run(connection, values).rowcount  # type: ignore[no-any-return]
+
     def transact(self, work: Callable[[Any], None], durable: bool) -> None:
         """Do `work` with this process's own connection in a transaction; what it raises undoes it.
 
         `durable`: it survives a power cut (SQLite: synchronous=FULL). Raises StoreAway.
         """
         full = self.sqlite and durable
-        with self._own as connection, self._turnstile or nullcontext():
+        with self._own as connection:
             if full:
                 connection.execute("PRAGMA synchronous=FULL")
             connection.execute("BEGIN IMMEDIATE" if self.sqlite else "BEGIN")
@@ -165,8 +146,6 @@ class Database:
     def close(self) -> None:
         """Close every connection; the next use opens them again."""
         self._own.close()
-        if self._turnstile:
-            self._turnstile.close()
         self.engine.dispose()
 
     def _bare(self) -> Any:

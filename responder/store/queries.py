@@ -89,7 +89,8 @@ class Turns:
 
     def close(self, turn: Closing) -> None:
         """Save a turn that promises nobody anything: a power cut may lose it. Raises Clash or StoreAway."""
-        self._db.transact(lambda connection: self._add(connection, turn), durable=False)
+        if self._db.insert(self._insert, _values(turn)) == 0:
+            raise Clash
 
     def forget(self, turn: Closing, hashes: Iterable[bytes]) -> None:
         """Save a turn, and delete all earlier ones of the numbers `hashes`. Raises Clash or StoreAway."""
@@ -97,7 +98,8 @@ class Turns:
         def work(connection: Any) -> None:
             for number_hash in hashes:
                 self._forget.run(connection, {"hash": number_hash})
-            self._add(connection, turn)
+            if self._insert.run(connection, _values(turn)).rowcount == 0:
+                raise Clash
 
         self._db.transact(work, durable=True)
 
@@ -114,10 +116,9 @@ class Turns:
         """Delete turns older than `before` (seconds since 1970). Raises StoreAway."""
         self._db.transact(lambda connection: self._purge.run(connection, {"before": before}), durable=False)
 
-    def _add(self, connection: Any, turn: Closing) -> None:
-        values = {name: getattr(turn, name) for name in Closing.__dataclass_fields__}
-        if self._insert.run(connection, values).rowcount == 0:
-            raise Clash
+
+def _values(turn: Closing) -> dict[str, Any]:
+    return {name: getattr(turn, name) for name in Closing.__dataclass_fields__}
 
 
 def point_to_json(point: Point) -> str:
