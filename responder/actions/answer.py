@@ -97,9 +97,9 @@ class Answerer:
         now = self._clock()
         keys = self._vault.hashes(inbound.call or inbound.sender)
         opening = self._turns.open(inbound.id, keys)
-        if opening.reply is not None:
+        if opening.reply_sealed is not None:
             log.info("%s came again", inbound.id)
-            return opening.reply
+            return self._vault.open(opening.reply_sealed)
         stamp = now.timestamp()
         memory = self._remembered(opening, inbound.channel, now)
         turn, outbound = Turn(memory.session), Outbound()
@@ -116,8 +116,8 @@ class Answerer:
             channel=inbound.channel,
             key=keys[0],
             number=opening.number + 1,
-            state=packed(memory.after(turn.session, outbound.text, stamp)),
-            reply=document,
+            state_sealed=self._vault.seal(packed(memory.after(turn.session, outbound.text, stamp))),
+            reply_sealed=self._vault.seal(document),
             outcome="silenced" if silenced else turn.session.node,
             at=stamp,
             sender_hash=self._vault.newest(inbound.sender),
@@ -126,8 +126,8 @@ class Answerer:
         )
         if "forget" in turn.effects:
             bare = self._new(inbound.channel).session  # how often we said so must be known; nothing else
-            state = packed(memory.after(bare, outbound.text, stamp))
-            closing = replace(closing, state=state, sender_hash=b"", sender_sealed=b"", body_sealed=b"")
+            state = self._vault.seal(packed(memory.after(bare, outbound.text, stamp)))
+            closing = replace(closing, state_sealed=state, sender_hash=b"", sender_sealed=b"", body_sealed=b"")
             self._turns.forget(closing, self._vault.hashes(inbound.sender))
         else:
             self._turns.close(closing)
@@ -138,7 +138,14 @@ class Answerer:
         return document
 
     def _remembered(self, opening: Opening, channel: Channel, now: datetime) -> Memory:
-        return unpacked(opening.state).at(now.timestamp() - opening.at) if opening.state else self._new(channel)
+        if not opening.state_sealed:
+            return self._new(channel)
+        try:
+            state = self._vault.open(opening.state_sealed)
+        except ValueError as error:  # its key is gone, and with it where the conversation stood
+            log.error("a conversation starts anew: %s", error)
+            return self._new(channel)
+        return unpacked(state).at(now.timestamp() - opening.at)
 
     def _new(self, channel: Channel) -> Memory:
         return Memory(Session(channel, self._flow.default_language))

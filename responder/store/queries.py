@@ -19,14 +19,14 @@ from responder.store.tables import AuditRow, MetaRow, PlaceRow, PointRow
 class Opening:
     """What a turn starts from: counters, the reply if this id was answered before, and the conversation's last turn.
 
-    `number` is 0 and `state` "" where there is none; `at` is in seconds since 1970.
+    `number` is 0 and `state_sealed` empty where there is none; `at` is in seconds since 1970.
     """
 
     points_version: int
     places_version: int
-    reply: str | None
+    reply_sealed: bytes | None
     number: int = 0
-    state: str = ""
+    state_sealed: bytes = b""
     at: float = 0.0
 
 
@@ -38,8 +38,8 @@ class Closing:
     channel: str
     key: bytes
     number: int
-    state: str
-    reply: str
+    state_sealed: bytes
+    reply_sealed: bytes
     outcome: str
     at: float
     sender_hash: bytes
@@ -59,20 +59,20 @@ class Turns:
         engine = database.engine
         self._open = Prepared(
             engine,
-            "SELECT a.value, b.value, i.reply, t.number, t.state, t.at FROM meta a JOIN meta b ON b.key = 'places'"
-            " LEFT JOIN turns i ON i.id = :id LEFT JOIN turns t ON t.key = :key"
+            "SELECT a.value, b.value, i.reply_sealed, t.number, t.state_sealed, t.at FROM meta a"
+            " JOIN meta b ON b.key = 'places' LEFT JOIN turns i ON i.id = :id LEFT JOIN turns t ON t.key = :key"
             " AND t.number = (SELECT max(number) FROM turns WHERE key = :key) WHERE a.key = 'points'",
         )
         self._insert = Prepared(
             engine,
-            "INSERT INTO turns (id, channel, key, number, state, reply, outcome, at, sender_hash, sender_sealed,"
-            " body_sealed) VALUES (:id, :channel, :key, :number, :state, :reply, :outcome, :at, :sender_hash,"
-            " :sender_sealed, :body_sealed) ON CONFLICT DO NOTHING",
+            "INSERT INTO turns (id, channel, key, number, state_sealed, reply_sealed, outcome, at, sender_hash,"
+            " sender_sealed, body_sealed) VALUES (:id, :channel, :key, :number, :state_sealed, :reply_sealed, :outcome,"
+            " :at, :sender_hash, :sender_sealed, :body_sealed) ON CONFLICT DO NOTHING",
         )
         self._forget = Prepared(
             engine, "DELETE FROM turns WHERE key = :hash OR (sender_hash = :hash AND channel = 'voice')"
         )
-        self._end = Prepared(engine, "UPDATE turns SET state = '' WHERE key = :key")
+        self._end = Prepared(engine, "UPDATE turns SET state_sealed = :empty WHERE key = :key")
         self._purge = Prepared(engine, "DELETE FROM turns WHERE at < :before")
 
     def open(self, id: str, keys: Sequence[bytes]) -> Opening:
@@ -82,8 +82,8 @@ class Turns:
             rows = self._db.fetch(self._open, {"id": id, "key": key})
             if rows:
                 points, places, reply, number, state, at = rows[0]
-                opening = Opening(points, places, reply, number or 0, state or "", at or 0.0)
-            if opening.reply is not None or opening.state:
+                opening = Opening(points, places, reply, number or 0, state or b"", at or 0.0)
+            if opening.reply_sealed is not None or opening.state_sealed:
                 break
         return opening
 
@@ -108,7 +108,7 @@ class Turns:
 
         def work(connection: Any) -> None:
             for key in keys:
-                self._end.run(connection, {"key": key})
+                self._end.run(connection, {"key": key, "empty": b""})
 
         self._db.transact(work, durable=False)
 

@@ -89,8 +89,8 @@ class TurnRow(SQLModel, table=True):
     channel: str
     key: bytes = Field(sa_type=LargeBinary)
     number: int
-    state: str = Field(sa_type=Text)
-    reply: str = Field(sa_type=Text)
+    state_sealed: bytes = Field(sa_type=LargeBinary)
+    reply_sealed: bytes = Field(sa_type=LargeBinary)
     outcome: str
     at: float  # seconds since 1970, UTC
     sender_hash: bytes = Field(sa_type=LargeBinary)

@@ -185,7 +185,7 @@ def test_the_end_of_a_call_is_acknowledged_and_its_place_forgotten(service: Runn
     signed(service, "/twilio/voice/1", {**CALL, "Digits": "12347"})
     assert signed(service, "/twilio/voice/status", {**CALL, "CallStatus": "completed"}).status_code == 200
     with sqlite3.connect(service.path) as connection:
-        assert {row[0] for row in connection.execute("SELECT state FROM turns")} == {""}
+        assert {row[0] for row in connection.execute("SELECT state_sealed FROM turns")} == {b""}
     connection.close()
 
 
@@ -253,6 +253,7 @@ def test_numbers_are_masked_in_logs_and_sealed_at_rest(service: Running, caplog:
     service.put(a_point())
     phone = service.another_phone("+46701234567")
     phone.text("jag heter Kalle och bor på 12347")
+    assert "Kalle Anka" in phone.text("Kalle Anka")  # said back, and so part of a stored reply
     assert "+46701234567" not in caplog.text
     service.database.close()
     raw = service.path.read_bytes()
@@ -284,6 +285,14 @@ def test_keys_can_be_rotated(start: Callable[..., Running]) -> None:
     old.phone.text("12347")
     new = start(number_key=f"{'N' * 40},{'n' * 40}", lookup_key=f"{'L' * 40}, {'l' * 40}")
     assert "Hallen p2" in new.phone.text("MER")
+
+
+def test_a_key_dropped_too_early_costs_the_conversation_and_nothing_else(start: Callable[..., Running]) -> None:
+    old, new = start(number_key="n" * 40), start(number_key="N" * 40)
+    old.put(a_point())
+    old.phone.text("12347", "SM-old")
+    assert "Skicka postnummer" in new.phone.text("MER")
+    assert "Hallen p1" in new.phone.text("12347", "SM-new")
 
 
 def test_every_route_states_who_may_use_it(service: Running) -> None:
