@@ -42,6 +42,12 @@ class Grid:
         metres: Vectors = np.rint(2 * EARTH_RADIUS * np.arcsin(np.minimum(chord / 2, 1)))
         return metres
 
+    def distances(self, places: Vectors) -> Vectors:
+        """(m, n) whole metres from m (m, 3) places to every point."""
+        squared = np.maximum(2 - 2 * (places @ self.vectors.T), 0)
+        metres: Vectors = np.rint(2 * EARTH_RADIUS * np.arcsin(np.minimum(np.sqrt(squared) / 2, 1)))
+        return metres
+
     def order(self, place: Vectors, allowed: Mask) -> list[tuple[int, float]]:
         """(index, whole metres) of every allowed point, nearest first."""
         indices = np.flatnonzero(allowed)
@@ -58,11 +64,9 @@ class Grid:
         k = min(count, len(indices))
         if not k:
             return out
-        targets = self.vectors[indices]
+        targets = Grid(self.vectors[indices])
         for start in range(0, len(places), chunk):
-            part = places[start : start + chunk]
-            squared = np.maximum(2 - 2 * (part @ targets.T), 0)
-            metres = np.rint(2 * EARTH_RADIUS * np.arcsin(np.minimum(np.sqrt(squared) / 2, 1)))
+            metres = targets.distances(places[start : start + chunk])
             ranks = np.argsort(metres, axis=1, kind="stable")[:, :k]
             out[start : start + chunk, :k] = indices[ranks]
         return out

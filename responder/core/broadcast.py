@@ -1,0 +1,496 @@
+"""Broadcasts written by people: their states, who may approve them, whom they reach, what they say and cost.
+
+An edit always leads back to a draft and makes a new version: what was approved is what is sent, to the letter.
+An exercise is one from its first draft to its last delivery, and says so at both ends of every text.
+"""
+
+import json
+import re
+import unicodedata
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime, timedelta
+from enum import IntEnum, StrEnum
+from zoneinfo import ZoneInfo
+
+from responder.core.access import SHELL, Operator, Permission, may
+from responder.core.places import Gazetteer, Place, PlaceKind
+from responder.core.segments import Cost, cost, gsm_twins
+from responder.core.words import printable, swedish, words
+
+MAX_SEGMENTS = 6
+MIN_REASON = 10  # characters
+RULE = "rule"  # `approved_by` of what did not have to wait
+
+
+class State(StrEnum):
+    """Where a broadcast stands."""
+
+    DRAFT = "draft"
+    SUBMITTED = "submitted"
+    APPROVED = "approved"
+    SENDING = "sending"
+    PAUSED = "paused"
+    DONE = "done"
+    RETURNED = "returned"
+    REJECTED = "rejected"
+    STOPPED = "stopped"
+
+
+class Step(StrEnum):
+    """What can be done with one."""
+
+    EDIT = "edit"
+    SUBMIT = "submit"
+    APPROVE = "approve"
+    RETURN = "return"
+    REJECT = "reject"
+    SEND = "send"
+    PAUSE = "pause"
+    RESUME = "resume"
+    STOP = "stop"
+    FINISH = "finish"
+    REOPEN = "reopen"  # a delivery nobody knew about is sent again
+
+
+class Priority(IntEnum):
+    """What goes first: the lower."""
+
+    REPLY = 0
+    CORRECTION = 1
+    CLOSED_DOOR = 2
+    STATUS = 3
+    REST = 4
+
+
+class Template(StrEnum):
+    """What sort of message; all but `free` have a prewritten text."""
+
+    FREE = "free"
+    CORRECTION = "correction"
+    ALL_CLEAR = "all_clear"
+    EXERCISE = "exercise"
+
+
+TRANSITIONS: Mapping[tuple[State, Step], State] = {
+    **{(s, Step.EDIT): State.DRAFT for s in (State.DRAFT, State.SUBMITTED, State.APPROVED, State.RETURNED)},
+    **{(s, Step.SUBMIT): State.SUBMITTED for s in (State.DRAFT, State.RETURNED)},
+    (State.SUBMITTED, Step.APPROVE): State.APPROVED,
+    (State.SUBMITTED, Step.RETURN): State.RETURNED,
+    (State.SUBMITTED, Step.REJECT): State.REJECTED,
+    (State.APPROVED, Step.SEND): State.SENDING,
+    (State.SENDING, Step.PAUSE): State.PAUSED,
+    (State.PAUSED, Step.RESUME): State.SENDING,
+    **{(s, Step.STOP): State.STOPPED for s in (State.SENDING, State.PAUSED, State.APPROVED, State.SUBMITTED)},
+    (State.SENDING, Step.FINISH): State.DONE,
+    (State.DONE, Step.REOPEN): State.SENDING,
+}
+BEGUN = (State.SENDING, State.PAUSED, State.DONE, State.STOPPED)  # somebody may have been reached
+
+
+class BroadcastError(ValueError):
+    """Something that a broadcast may not be or become. Nothing was changed."""
+
+
+class IllegalStep(BroadcastError):
+    """A step that the state does not allow."""
+
+    def __init__(self, state: State, step: Step) -> None:
+        possible = ", ".join(s for was, s in TRANSITIONS if was is state and s not in (Step.FINISH, Step.REOPEN))
+        super().__init__(f"cannot {step} a broadcast that is {state}; possible now: {possible or 'nothing'}")
+
+
+class BadTarget(BroadcastError):
+    """Nobody is named, or somebody who does not exist: never everyone instead."""
+
+
+class BadText(BroadcastError):
+    """A text that may not be sent."""
+
+    def __init__(self, language: str, reason: str) -> None:
+        super().__init__(f"text {language}: {reason}")
+
+
+class TextMissing(BroadcastError):
+    """Languages that have recipients, but neither a text nor a fallback with one."""
+
+    def __init__(self, languages: Sequence[str]) -> None:
+        super().__init__(
+            f"no text in {', '.join(name or '(unknown)' for name in languages)}, which recipients have chosen; "
+            "write one, or name a fallback language that has a text"
+        )
+
+
+class BadTime(BroadcastError):
+    """A time that cannot be sent at."""
+
+
+def after(state: State, step: Step) -> State:
+    """The state that `step` leads to, whoever takes it. Raises IllegalStep."""
+    try:
+        return TRANSITIONS[state, step]
+    except KeyError:
+        raise IllegalStep(state, step) from None
+
+
+def objection(approver: Operator, editors: Iterable[str], creators: Mapping[str, str], read: int, version: int) -> str:
+    """Why `approver`, who read version `read`, may not approve `version`; "" if they may.
+
+    `editors` have written at it; `creators` has for each account who created it.
+    """
+    if not may(approver, Permission.APPROVE):
+        return f"{approver.name} is not signed in as an approver"
+    if read != version:
+        return f"version {read} was read, but it is now version {version}; read that one first"
+    wrote = {_person(name) for name in editors}
+    if _person(approver.name) in wrote:
+        return f"{approver.name} wrote at it; somebody else must approve"
+    for creator in _above(approver.name, creators):
+        if _person(creator) in wrote:
+            return f"{creator} wrote at it and created the account {approver.name} or one above it"
+    return ""
+
+
+def may_approve(
+    approver: Operator, editors: Iterable[str], creators: Mapping[str, str], read: int, version: int
+) -> bool:
+    """Whether `objection` has none."""
+    return not objection(approver, editors, creators, read, version)
+
+
+def waits(
+    template: Template, recipients: int, recent: int, approve_above: int, free: bool, danger: bool = False
+) -> bool:
+    """Whether a second person must approve. `recent`: recipients of the same operator in the last hour; `free`: whether
+    somebody wrote the text; `danger`: danger to life, with a reason.
+    """
+    if danger or (template is Template.CORRECTION and not free):
+        return False
+    return recipients + recent > approve_above
+
+
+@dataclass(frozen=True, slots=True)
+class Audience:
+    """Whom a broadcast is for: the union of what is named. One that names nothing reaches nobody."""
+
+    everyone: bool = False
+    districts: tuple[str, ...] = ()
+    areas: tuple[str, ...] = ()  # names, or codes where a name is not enough
+    postcodes: tuple[str, ...] = ()
+    points: tuple[str, ...] = ()
+
+    @property
+    def empty(self) -> bool:
+        """Whether nobody is named."""
+        return not (self.everyone or self.districts or self.areas or self.postcodes or self.points)
+
+    @classmethod
+    def parse(cls, tokens: Sequence[str], known: Gazetteer, points: Collection[str]) -> "Audience":
+        """`everyone`, `district:Farsta`, `area:Hökarängen`, `postcode:12347`, `point:farsta-1`. Raises BadTarget."""
+        if not tokens:
+            raise BadTarget(f"no target; name {_TARGETS}")
+        named: dict[str, list[str]] = {}
+        for token in tokens:
+            kind, value = _target(token, known, points)
+            named.setdefault(kind, []).append(value)
+        if "everyone" in named and len(named) > 1:
+            raise BadTarget("everyone takes in all other targets; name one or the other")
+        return cls(
+            everyone="everyone" in named,
+            districts=_once(named.get("district", ())),
+            areas=_once(named.get("area", ())),
+            postcodes=_once(named.get("postcode", ())),
+            points=_once(named.get("point", ())),
+        )
+
+    def tokens(self) -> tuple[str, ...]:
+        """What `parse` would make it of."""
+        named = (("district", self.districts), ("area", self.areas), ("postcode", self.postcodes))
+        everyone = ("everyone",) if self.everyone else ()
+        return (*everyone, *(f"{kind}:{v}" for kind, values in (*named, ("point", self.points)) for v in values))
+
+    def codes(self, known: Gazetteer) -> frozenset[str]:
+        """The codes of all places that it names, each once."""
+        return frozenset(code for codes in self._codes(known) for code in codes)
+
+    def _codes(self, known: Gazetteer) -> Iterator[Iterable[str]]:
+        yield (place.code for place in known.by_code.values() if place.district and place.district in self.districts)
+        yield (code for code in self.postcodes if code in known.by_code)
+        for name in self.areas:
+            for place in _named(name, known):
+                yield (other.code for other in known.by_code.values() if _belongs(other, place))
+
+    def to_json(self) -> str:
+        """As JSON; only what is named."""
+        return json.dumps(
+            {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name)}, ensure_ascii=False
+        )
+
+    @classmethod
+    def from_json(cls, data: str) -> "Audience":
+        """The audience that `to_json` wrote; "" is nobody."""
+        row = json.loads(data or "{}")
+        lists = {name: tuple(row.get(name, ())) for name in ("districts", "areas", "postcodes", "points")}
+        return cls(everyone=row.get("everyone") is True, **lists)
+
+
+@dataclass(frozen=True, slots=True)
+class Broadcast:
+    """One broadcast as it is stored. Times in seconds since 1970; `template` is "" unless people wrote it."""
+
+    id: int
+    kind: str
+    template: str
+    exercise: bool
+    state: State
+    version: int
+    priority: int
+    audience: Audience
+    texts: Mapping[str, str]
+    fallback: str
+    operator: str
+    editors: tuple[str, ...]  # who edited last is last
+    created_at: float
+    approved_by: str = ""
+    approved_version: int = 0
+    reason: str = ""
+    corrects: int | None = None
+    recipients: int = 0
+    submitted_at: float | None = None
+    send_at: float | None = None
+    started_at: float | None = None
+    finished_at: float | None = None
+
+    @property
+    def written(self) -> bool:
+        """Whether people wrote it, so that its deliveries are made when it is sent."""
+        return self.kind == "message"
+
+    @property
+    def writers(self) -> tuple[str, ...]:
+        """Everybody who wrote at it."""
+        return _once((self.operator, *self.editors))
+
+
+_EXERCISE = re.compile(r"\W*(övning|exercise)(?!\w)", re.IGNORECASE)
+
+
+def checked_text(text: str, language: str, exercise: bool) -> str:
+    """`text` as it will be sent: NFC, cheap twins, and marked if it is an exercise. Raises BadText."""
+    text = gsm_twins(unicodedata.normalize("NFC", printable(text)).replace("\r\n", "\n")).strip()
+    if not text:
+        raise BadText(language, "empty")
+    if exercise:
+        text = exercise_text(text, language)
+    elif _EXERCISE.match(text):
+        raise BadText(language, "begins like an exercise, but the broadcast is none; draft it with --exercise")
+    price = cost(text)
+    if price.segments > MAX_SEGMENTS:
+        dear = f" because of {' '.join(price.culprits)}" if price.culprits else ""
+        raise BadText(language, f"{price.segments} segments in {price.encoding}{dear}, at most {MAX_SEGMENTS}")
+    return text
+
+
+def exercise_text(text: str, language: str = "sv") -> str:
+    """`text` that begins and ends with ÖVNING, in English with the English word too."""
+    if not text.startswith("ÖVNING"):
+        text = f"ÖVNING. {text}"
+    if language == "en" and "exercise" not in text.lower():
+        text = f"ÖVNING. EXERCISE. {text.removeprefix('ÖVNING').lstrip('. ')}"
+    return text if text.endswith("ÖVNING") else f"{text} ÖVNING"
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """What a segment and a call cost."""
+
+    segment: float
+    call: float
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """How fast it goes: segments and calls a second."""
+
+    segments: float
+    calls: float
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What recipients of one language get: the exact text, and in which language it is written."""
+
+    language: str
+    written_in: str
+    text: str
+    cost: Cost
+    by_text: int
+    by_call: int
+    price: float
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a broadcast comes to, and when the last has been sent if it begins now."""
+
+    lines: tuple[Line, ...]
+    recipients: int
+    price: float
+    finish: datetime
+
+
+Counts = Mapping[tuple[str, str], int]  # (language, "text" or "call") to recipients
+
+
+def estimate(
+    texts: Mapping[str, str], fallback: str, counts: Counts, prices: Prices, rates: Rates, now: datetime
+) -> Estimate:
+    """What `texts` cost for `counts`; texts and calls go out side by side. Raises TextMissing."""
+    needed = sorted({language for (language, _), number in counts.items() if number})
+    missing = [language for language in needed if language not in texts and fallback not in texts]
+    if missing:
+        raise TextMissing(missing)
+    lines = tuple(_line(language, texts, fallback, counts, prices) for language in _once((*texts, *needed)))
+    segments = sum(line.by_text * line.cost.segments for line in lines)
+    calls = sum(line.by_call for line in lines)
+    seconds = max(segments / rates.segments, calls / rates.calls)
+    return Estimate(
+        lines,
+        recipients=sum(line.by_text + line.by_call for line in lines),
+        price=sum(line.price for line in lines),
+        finish=now + timedelta(seconds=seconds),
+    )
+
+
+def sending_time(text: str, zone: str, now: datetime) -> datetime:
+    """ISO 8601, or HH:MM as the next such time on the clock of `zone`; in UTC. Raises BadTime."""
+    here = ZoneInfo(zone)
+    clock = _CLOCK.fullmatch(text.strip())
+    try:
+        if clock:
+            local = now.astimezone(here).replace(
+                hour=int(clock[1]), minute=int(clock[2]), second=0, microsecond=0, tzinfo=None
+            )
+            given = local if local > now.astimezone(here).replace(tzinfo=None) else local + timedelta(days=1)
+        elif len(text.strip()) <= 10:
+            raise ValueError
+        else:
+            given = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise BadTime(f"{text!r} is neither HH:MM nor a time such as 2026-11-24T14:20") from None
+    at = given.astimezone(UTC) if given.tzinfo else _only(given, here)
+    if at <= now:
+        raise BadTime(f"{text} has passed")
+    return at
+
+
+_CLOCK = re.compile(r"([01]?\d|2[0-3])[:.]([0-5]\d)")
+_TARGETS = "everyone, district:NAME, area:NAME, postcode:12345 or point:ID"
+
+
+def _only(given: datetime, here: ZoneInfo) -> datetime:
+    first, second = (given.replace(tzinfo=here, fold=fold) for fold in (0, 1))
+    if first.utcoffset() == second.utcoffset():
+        return first.astimezone(UTC)
+    if first.astimezone(UTC).astimezone(here).replace(tzinfo=None) != given:
+        raise BadTime(f"{given:%Y-%m-%d %H:%M} does not exist on the clock of {here.key}: summer time begins")
+    raise BadTime(
+        f"{given:%Y-%m-%d %H:%M} comes twice on the clock of {here.key}; "
+        f"write {first.isoformat(timespec='minutes')} or {second.isoformat(timespec='minutes')}"
+    )
+
+
+def _line(language: str, texts: Mapping[str, str], fallback: str, counts: Counts, prices: Prices) -> Line:
+    written_in = language if language in texts else fallback
+    text, price = texts[written_in], cost(texts[written_in])
+    by_text, by_call = counts.get((language, "text"), 0), counts.get((language, "call"), 0)
+    total = by_text * price.segments * prices.segment + by_call * prices.call
+    return Line(language, written_in, text, price, by_text, by_call, total)
+
+
+def _target(token: str, known: Gazetteer, points: Collection[str]) -> tuple[str, str]:
+    kind, _, value = (part.strip() for part in token.partition(":"))
+    if kind == "everyone" and not value and ":" not in token:
+        return kind, ""
+    if not value:
+        raise BadTarget(f"{token!r} names nobody; name {_TARGETS}")
+    match kind:
+        case "district":
+            return kind, _district(value, known)
+        case "area":
+            return kind, _area(value, known)
+        case "postcode":
+            return kind, _postcode(value, known)
+        case "point":
+            if value not in points:
+                raise BadTarget(f"no point has the id {value!r}; `responder points` lists them")
+            return kind, value
+    raise BadTarget(f"{token!r} is no target; name {_TARGETS}")
+
+
+def _district(name: str, known: Gazetteer) -> str:
+    for district in sorted(known.districts):
+        if _key(district) == _key(name):
+            return district
+    raise BadTarget(f"no district is called {name!r}; there is {', '.join(sorted(known.districts))}")
+
+
+def _area(name: str, known: Gazetteer) -> str:
+    found = _named(name, known)
+    if not found and any(_key(district) == _key(name) for district in known.districts):
+        raise BadTarget(f"{name!r} is a district; write district:{name}")
+    if not found:
+        raise BadTarget(f"no place is called {name!r}")
+    if len({place.municipality for place in found}) > 1:
+        raise BadTarget(f"several places are called {name!r}; write {' or '.join(f'area:{p.code}' for p in found)}")
+    return name if name in known.by_code else found[0].name
+
+
+def _postcode(value: str, known: Gazetteer) -> str:
+    code = value.replace(" ", "")
+    place = known.by_code.get(code)
+    if not place or place.kind is not PlaceKind.POSTCODE:
+        raise BadTarget(f"no postcode {value!r} is known")
+    return code
+
+
+def _named(name: str, known: Gazetteer) -> list[Place]:
+    """The places, not postcodes or districts, that have the code or else the name `name`, or else an alias."""
+    inhabited = [p for p in known.places if p.kind not in (PlaceKind.POSTCODE, PlaceKind.AREA)]
+    by_code = [place for place in inhabited if place.code == name]
+    by_name = [place for place in inhabited if _key(place.name) == _key(name)]
+    return by_code or by_name or [p for p in inhabited if any(_key(alias) == _key(name) for alias in p.aliases)]
+
+
+def _belongs(other: Place, place: Place) -> bool:
+    """Whether who subscribed with `other` is meant by `place`: itself, its postcodes, a district seen from it."""
+    if other.code == place.code:
+        return True
+    if other.municipality != place.municipality:
+        return False
+    if place.kind is PlaceKind.MUNICIPALITY:
+        return True
+    if other.kind is PlaceKind.POSTCODE:
+        return other.near == place.name
+    seen_from = other.kind is PlaceKind.AREA and "@" in other.code and other.district == place.district
+    return seen_from and _key(other.name) in {_key(name) for name in (place.name, *place.aliases)}
+
+
+def _key(name: str) -> str:
+    return "".join(words(swedish(name)))
+
+
+def _once(values: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(values))
+
+
+def _person(name: str) -> str:
+    return name.removeprefix(SHELL)
+
+
+def _above(name: str, creators: Mapping[str, str]) -> Iterator[str]:
+    """Who created the account `name`, who created theirs, and so on."""
+    seen = {name}
+    while (name := creators.get(name, "")) and name not in seen:
+        seen.add(name)
+        yield name
