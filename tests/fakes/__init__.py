@@ -1,0 +1,1 @@
+"""Stand-ins for the services outside, spoken to over real HTTP."""
