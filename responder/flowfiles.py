@@ -53,7 +53,7 @@ def _flow(data: dict[str, Any], languages: dict[str, Wording]) -> Flow:
             name=name,
             say=node["say"],
             takes=node.get("takes", "nothing"),
-            choices=tuple(Choice(c["id"], c["key"], c["next"]) for c in node.get("choices", ())),
+            choices=tuple(_choice(choice) for choice in node.get("choices", ())),
             listed_for=node.get("list", ""),
             effects=tuple(node.get("effects", ())),
             ends=node.get("ends", False),
@@ -66,11 +66,16 @@ def _flow(data: dict[str, Any], languages: dict[str, Wording]) -> Flow:
         wrong_key=head["wrong_key"],
         unclear=head["unclear"],
         always=data["always"],
+        with_place=data["with_place"],
         keys=data["keys"],
-        outcomes=data["place"],
+        outcomes={**data["place"], **data["subscription"]},
         nodes=nodes,
         languages=languages,
     )
+
+
+def _choice(row: dict[str, str]) -> Choice:
+    return Choice(row["id"], row["key"], row["next"], row.get("word", row["id"]), row.get("on", ""))
 
 
 def _wording(path: Path, audio: Path) -> Wording:

@@ -31,7 +31,20 @@ class Inbound:
     call: str = ""  # the provider's id of the call
     turn: int = 0  # how many turns of the call came before
     sure: float = 1.0  # 0 to 1, of speech
-    handled: bool = False  # the provider has answered already (its own opt-out)
+    handled: str = ""  # "STOP", "START" or "HELP" where the provider has answered already (its own opt-out)
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a provider reports: its `id` of a message or call, the `status`, an error `code` (0: none), and of which of
+    our attempts it speaks.
+    """
+
+    id: str
+    status: str
+    code: int = 0
+    attempt: int = 0
+    call: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +57,49 @@ class Outbound:
     digits: int = 5
     ends: bool = False
     turn: int = 0  # number of the turn that the caller's next input begins
+
+
+class NotSent(RuntimeError):
+    """The provider surely did not take the message. `code`, `status`: its error code and HTTP status, 0 for none;
+    `wait`: seconds for which it asks us to pause.
+    """
+
+    def __init__(self, reason: str, status: int = 0, code: int = 0, wait: float = 0.0) -> None:
+        super().__init__(reason)
+        self.status, self.code, self.wait = status, code, wait
+
+
+class Unclear(RuntimeError):
+    """The provider may have taken the message, or not: it must be looked up before anything is sent again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A message as the provider lists it. `body` is "" for a call."""
+
+    id: str
+    body: str
+    created: datetime
+
+
+class Sender(Protocol):
+    """Sends one text or call at a time. `receipts`: the path and query that the provider reports to."""
+
+    async def text(self, number: str, body: str, receipts: str, valid: int) -> str:
+        """Send a text that loses its meaning in `valid` seconds; the provider's id. Raises NotSent, Unclear."""
+        ...
+
+    async def call(self, number: str, document: str, receipts: str) -> str:
+        """Call and play `document`; the provider's id. Raises NotSent, Unclear."""
+        ...
+
+    async def find(self, number: str, call: bool, since: datetime) -> list[Sent]:
+        """What the provider lists as sent to `number` since then. Raises NotSent, Unclear."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        ...
 
 
 class Gateway(Protocol):
@@ -63,10 +119,22 @@ class Gateway(Protocol):
         """One turn of a call. Raises ValueError on a form without an id."""
         ...
 
+    def read_receipt(self, form: Mapping[str, str], attempt: int) -> Receipt:
+        """What became of a message of ours. Raises ValueError on a form without an id or a status."""
+        ...
+
     def text_reply(self, reply: Outbound) -> str:
         """The provider's document for a text."""
         ...
 
     def voice_reply(self, reply: Outbound) -> str:
         """The provider's document for a turn of a call."""
+        ...
+
+    def call_document(
+        self, spoken: tuple[Spoken, ...], again: tuple[Spoken, ...], after: tuple[Spoken, ...], keys: str
+    ) -> str:
+        """The document of a call of ours: `spoken`, where there is `again` that and `spoken` once more, then `after`
+        while one key is waited for and posted to `keys`; without `keys` it ends.
+        """
         ...

@@ -12,6 +12,9 @@ SECRETS = ("secret_key", "number_key", "lookup_key", "twilio_account_sid", "twil
 _E164_OR_SID = re.compile(r"\+\d{6,15}|\d{3,6}|[A-Za-z0-9 ]{1,11}")
 
 
+_LOOPBACK = re.compile(r"https?://(127\.0\.0\.1|localhost|\[::1\])([:/]|$)")
+
+
 class SettingsError(ValueError):
     """Settings that a real service must not start with: the message names each."""
 
@@ -38,6 +41,22 @@ class Settings(BaseSettings):
     stale_after: float = Field(default=12, gt=0)
     retain_days: int = Field(default=7, gt=0)
     timezone: str = "Europe/Stockholm"
+    send_rate: float = Field(default=10, gt=0)
+    call_rate: float = Field(default=1, gt=0)
+    send_concurrency: int = Field(default=64, gt=0)
+    api_timeout: float = Field(default=10, gt=0)
+    push_settle_seconds: float = Field(default=60, ge=0)
+    reconcile_seconds: float = Field(default=60, gt=0)
+    approve_above: int = Field(default=1000, ge=0)
+    follow_up_hours: float = Field(default=3, ge=0)
+    reply_countries: str = "*"
+    subscribe_countries: str = "SE,NO,DK,FI,IS,AX,EE,LV,LT,PL,DE,NL,BE,FR,GB,IE,ES,IT,AT,CH,CZ,RO,BG,HR,GR,UA"
+    price_segment: float = Field(default=0.6, ge=0)
+    price_call: float = Field(default=1.2, ge=0)
+    currency: str = "SEK"
+    spend_per_day: float = Field(default=50000, gt=0)
+    number_per_day: int = Field(default=100, gt=0)
+    prefix_per_hour: int = Field(default=3000, gt=0)
 
     @field_validator("timezone")
     @classmethod
@@ -63,6 +82,8 @@ class Settings(BaseSettings):
     def check(self) -> None:
         """Raise SettingsError if this is a real service and a secret is missing or at its default."""
         if not self.real:
+            if self.twilio_api_url and not _LOOPBACK.match(self.twilio_api_url):
+                raise SettingsError("GATEWAY=recorder does not start: TWILIO_API_URL must be on this machine")
             return
         faults = [
             f"{name.upper()} is {'missing' if not getattr(self, name) else 'at its default'}"

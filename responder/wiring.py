@@ -4,16 +4,24 @@ import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from responder.actions.answer import Answerer
+from responder.actions.answer import Answerer, Reach
+from responder.actions.deliver import Deliverer, Limits
 from responder.actions.load import not_places
+from responder.actions.push import Rules
+from responder.actions.receive import Receiver
 from responder.core.flow import Flow
+from responder.core.message import Messages
+from responder.core.numbers import countries
 from responder.core.reply import Manner
 from responder.flowfiles import load
-from responder.gateways.recorder import RecorderGateway
+from responder.gateways.recorder import RecorderGateway, RecorderSender
 from responder.gateways.twilio import TwilioGateway
-from responder.ports import Clock, Gateway
+from responder.gateways.twilio_sender import TwilioSender
+from responder.ports import Clock, Gateway, Sender
 from responder.settings import Settings, SettingsError, key_list
 from responder.store.engine import Database, StoreAway
+from responder.store.meter import Meter
+from responder.store.people import People
 from responder.store.queries import Turns
 from responder.store.snapshot import Snapshot
 from responder.store.vault import Vault
@@ -37,6 +45,52 @@ class Service:
     snapshot: Snapshot
     gateway: Gateway
     answerer: Answerer
+    receiver: Receiver
+    vault: Vault
+    people: People
+    messages: Messages
+    manner: Manner
+
+    def deliverer(self, owner: str) -> Deliverer:
+        """What sends, for one process that calls itself `owner`."""
+        settings = self.settings
+        limits = Limits(
+            send_rate=settings.send_rate,
+            call_rate=settings.call_rate,
+            concurrency=settings.send_concurrency,
+            api_timeout=settings.api_timeout,
+            reconcile=settings.reconcile_seconds,
+            price_segment=settings.price_segment,
+            price_call=settings.price_call,
+            spend_per_day=settings.spend_per_day,
+            number_per_day=settings.number_per_day,
+        )
+        return Deliverer(
+            self.database, self.snapshot, self.messages, self.manner, self.gateway, _sender(settings), self.vault,
+            self.people, self.clock, limits, owner,
+        )  # fmt: skip
+
+    @property
+    def rules(self) -> Rules:
+        """How changes are pushed."""
+        settings = self.settings
+        return Rules(settings.push_settle_seconds, settings.follow_up_hours, settings.approve_above)
+
+
+def _sender(settings: Settings) -> Sender:
+    """Twilio's API, or a double of it at TWILIO_API_URL; else nobody."""
+    if not settings.real and not settings.twilio_api_url:
+        return RecorderSender()
+    return TwilioSender(
+        settings.twilio_account_sid,
+        settings.twilio_auth_token,
+        settings.twilio_api_url,
+        settings.public_url,
+        settings.twilio_from,
+        settings.twilio_messaging_service_sid,
+        settings.send_concurrency,
+        settings.api_timeout,
+    )
 
 
 def wire(settings: Settings, clock: Clock = utc_now) -> Service:
@@ -65,5 +119,17 @@ def wire(settings: Settings, clock: Clock = utc_now) -> Service:
         database.engine.dispose()  # nothing open may be inherited by a forked worker
     if demo:
         raise SettingsError(f"GATEWAY=twilio does not start on demo points: {', '.join(demo[:5])}")
-    answerer = Answerer(flow, manner, gateway, Turns(database), snapshot, vault, clock)
-    return Service(settings, clock, flow, database, snapshot, gateway, answerer)
+    people = People(database)
+    meter = Meter(database, settings.number_per_day, settings.prefix_per_hour, settings.spend_per_day)
+    reach = Reach(
+        countries(settings.reply_countries),
+        countries(settings.subscribe_countries),
+        settings.price_segment,
+        settings.price_call,
+    )
+    answerer = Answerer(flow, manner, gateway, Turns(database), snapshot, vault, clock, people, meter, reach)
+    messages = Messages(flow)
+    receiver = Receiver(database, people, vault, messages, gateway)
+    return Service(
+        settings, clock, flow, database, snapshot, gateway, answerer, receiver, vault, people, messages, manner
+    )

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from responder.actions import load, publish
+from responder.core.access import shell
 from responder.core.points import Status
 from tests.conftest import NOW, ZONE, Running, prepare, run
 
@@ -48,7 +49,7 @@ def played(running: Running, lines: list[str]) -> Iterator[str]:
             case "set":
                 id, status = rest.split()
                 change = publish.Change(Status(status))
-                publish.set_point(running.database, id, change, "test", "", ZONE, running.clock.now)
+                publish.set_point(running.database, id, change, shell("test"), ZONE, running.clock.now)
             case "" | "#":
                 pass
             case _:

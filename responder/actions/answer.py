@@ -6,25 +6,26 @@ view in memory and says from when it is.
 """
 
 import logging
-import re
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import lru_cache
+from typing import Any
 
-import phonenumbers
-
+from responder.core import numbers
 from responder.core.dialogue import Begin, Event, Found, Heard, Need, Say, Session, Silence, Turn, step
 from responder.core.flow import Flow
 from responder.core.memory import Memory, packed, unpacked
 from responder.core.places import Match, Place, PlaceKind
 from responder.core.reply import Manner, Voiceover, spoken_code
-from responder.core.segments import to_gsm
+from responder.core.segments import cost, to_gsm
 from responder.core.telling import Teller
-from responder.core.wording import Channel, plainly, spoken_digits
+from responder.core.told import at, said_of
+from responder.core.wording import Channel, Wording, plainly, spoken_digits
 from responder.core.words import clean
 from responder.ports import Clock, Gateway, Inbound, Outbound
 from responder.store.engine import StoreAway
+from responder.store.meter import Cap, Meter
+from responder.store.people import Followed, People, Person, Write
 from responder.store.queries import Clash, Closing, Opening, Turns
 from responder.store.snapshot import Snapshot, View
 from responder.store.vault import Vault, masked
@@ -35,7 +36,19 @@ PURGE_EVERY = 3600  # seconds
 UNSURE_SPEECH = 0.45  # confidence under which a heard district is confirmed
 SAID_LENGTH = 30  # characters of a resident's own words that are repeated back
 ATTEMPTS = 4
-_SWEDISH_MOBILE = re.compile(r"\+467[02369]\d{7}")  # possible by the numbering plan; any other is asked of phonenumbers
+PLACES = 5  # that a number may follow
+REQUESTS = 3  # messages that a caller may have sent to a number in a day: caller ID can be forged
+STOP_WORDS = 3  # "stopp nu tack" is STOPP, however it goes on; a longer text that begins so may be about a place
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Whose texts are answered and who may subscribe (countries), and what a reply costs."""
+
+    replies: frozenset[str]
+    subscribers: frozenset[str]
+    price_segment: float
+    price_call: float
 
 
 class Answerer:
@@ -50,9 +63,13 @@ class Answerer:
         snapshot: Snapshot,
         vault: Vault,
         clock: Clock,
+        people: People,
+        meter: Meter,
+        reach: Reach,
     ) -> None:
         self._flow, self._manner, self._gateway = flow, manner, gateway
         self._turns, self._snapshot, self._vault, self._clock = turns, snapshot, vault, clock
+        self._people, self._meter, self._reach = people, meter, reach
         self._purged_at = 0.0
         self._teller = Teller(flow)
 
@@ -75,13 +92,13 @@ class Answerer:
         now = self._clock()
         session = self._new(Channel.TEXT).session
         if sender:
-            if not _is_number(sender):
+            if not numbers.can_be_answered(sender, self._reach.replies):
                 return ""
             session = self._remembered(self._turns.open("", self._vault.hashes(sender)), Channel.TEXT, now).session
         if language:
             session = replace(session, language=language, chosen=True)
         view = self._snapshot.at(self._snapshot.read(now), now)
-        _, outbound = self._converse(session, Heard(text), view, Voiceover(self._manner, now))
+        _, outbound = self._converse(session, Heard(text), view, Voiceover(self._manner, now), sender)
         return outbound.text
 
     def ended(self, call: str) -> None:
@@ -103,13 +120,18 @@ class Answerer:
         stamp = now.timestamp()
         memory = self._remembered(opening, inbound.channel, now)
         turn, outbound = Turn(memory.session), Outbound()
-        if _answerable(inbound):
+        if self._answerable(inbound):
             view = self._snapshot.fresh(opening.points_version, opening.places_version, now)
             over = Voiceover(self._manner, now)
-            turn, outbound = self._converse(memory.session, _event(inbound), view, over, inbound)
+            turn, outbound = self._converse(
+                memory.session, _event(inbound), view, over, inbound.sender, inbound.turn, stamp
+            )
+        elif inbound.handled in ("STOP", "START"):  # the provider has answered; what it promised is ours to do too
+            turn = step(self._flow, memory.session, Heard(inbound.handled))
         silenced = bool(outbound.text) and memory.is_one_too_many(outbound.text, stamp)
         if silenced:
             outbound = Outbound()
+        turn, outbound = self._metered(inbound, turn, outbound, now)
         document = render(outbound)
         closing = Closing(
             id=inbound.id,
@@ -123,19 +145,91 @@ class Answerer:
             sender_hash=self._vault.newest(inbound.sender),
             sender_sealed=self._vault.seal(inbound.sender),
             body_sealed=self._vault.seal(clean(inbound.text)),
+            **self._sent_somewhere(inbound, turn, outbound, stamp),
         )
-        if "forget" in turn.effects:
+        if any(effect.do == "forget" for effect in turn.effects):
             bare = self._new(inbound.channel).session  # how often we said so must be known; nothing else
             state = self._vault.seal(packed(memory.after(bare, outbound.text, stamp)))
             closing = replace(closing, state_sealed=state, sender_hash=b"", sender_sealed=b"", body_sealed=b"")
-            self._turns.forget(closing, self._vault.hashes(inbound.sender))
+            hashes = self._vault.hashes(inbound.sender)
+            self._turns.promise(closing, self._people.stop(hashes, stamp), hashes)
+        elif turn.effects:
+            self._turns.promise(closing, self._writes(turn, inbound, stamp))
         else:
             self._turns.close(closing)
         self._purge(stamp)
         if inbound.channel is Channel.TEXT and not outbound.text:
-            why = "the same reply too often" if silenced else "not a number that can be answered, or answered already"
+            why = "the same reply too often" if silenced else "cannot be answered, or is answered already, or is capped"
             log.info("%s from %s: no reply, %s", inbound.id, masked(inbound.sender), why)
         return document
+
+    def _metered(self, inbound: Inbound, turn: Turn, outbound: Outbound, now: datetime) -> tuple[Turn, Outbound]:
+        """The turn, unless a cap is reached: then what was asked for is still done if it is STOPP, but not told."""
+        begins = inbound.channel is Channel.VOICE and inbound.begins
+        if not outbound.text and not begins:
+            return turn, outbound
+        price = self._reach.price_call if begins else self._reach.price_segment * cost(outbound.text).segments
+        whose = numbers.prefix(inbound.sender) if inbound.sender.startswith("+") else "-"
+        cap = self._meter.add(self._vault.newest(inbound.sender), whose, price, now)
+        if cap is None:
+            return turn, outbound
+        log.error("%s from %s: the cap %s is reached", inbound.id, masked(inbound.sender), cap.value)
+        stops = tuple(effect for effect in turn.effects if effect.do in ("forget", "unsubscribe"))
+        turn = replace(turn, says=(Say("say.capped"),), options=(), effects=stops, ends=True)
+        if cap is Cap.NUMBER or begins:
+            return turn, self._told(turn, Voiceover(self._manner, now), inbound.turn)[0]
+        return turn, Outbound()
+
+    def _sent_somewhere(self, inbound: Inbound, turn: Turn, outbound: Outbound, stamp: float) -> dict[str, Any]:
+        """The columns that say to which points this turn sent somebody, and how they hear if one of those closes."""
+        answers = [say.answer for say in turn.says if say.answer]
+        if not answers or not (outbound.text or outbound.spoken):
+            return {}
+        told = answers[0].offers[: turn.session.told - answers[0].skipped]  # those that the text had room for
+        said = said_of(replace(answers[0], offers=told))
+        text = inbound.channel is Channel.TEXT
+        way = "text" if text else numbers.line(inbound.sender, self._reach.replies).way
+        if not said or not way:
+            return {}
+        place, language = answers[0].place.code, turn.session.language
+        return {
+            "way": way, "language": language, "place": place, "service": answers[0].service, "said": said,
+            "said_at": stamp,
+        }  # fmt: skip
+
+    def _writes(self, turn: Turn, inbound: Inbound, stamp: float) -> list[Write]:
+        """What the turn promises, as writes of its own transaction."""
+        hashes = self._vault.hashes(inbound.sender)
+        session = turn.session
+        number = {"number_sealed": self._vault.seal(inbound.sender), "language": session.language, "at": stamp}
+        way = numbers.line(inbound.sender, self._reach.subscribers).way
+        writes: list[Write] = []
+        for effect in turn.effects:
+            about = {"place": effect.place, "service": effect.service}
+            if effect.do in ("subscribe", "ask_first"):
+                state = "active" if effect.do == "subscribe" else "pending"
+                told = self._known(effect.place, effect.service)
+                writes += self._people.subscribe(
+                    hashes, PLACES, channel=way, state=state, told=told, said="", **about, **number
+                )
+            if effect.do in ("ask_first", "text_me"):
+                kind = "agree" if effect.do == "ask_first" else "address"
+                writes += self._people.request(kind, hashes, channel=way, serial=inbound.id, **about, **number)
+            if effect.do in ("subscribe", "welcome_back", "agree"):
+                writes += self._people.lift(hashes)
+            if effect.do == "agree":
+                writes += self._people.agree(hashes)
+            if effect.do == "unsubscribe":
+                writes += self._people.unsubscribe(hashes, effect.place)
+            if effect.do == "exercise":
+                writes += self._people.enrol(hashes)
+        return writes
+
+    def _known(self, code: str, service: str) -> str:
+        """The key of the answer that somebody who subscribes knows: the present one."""
+        view = self._snapshot.view
+        place = view.gazetteer.by_code.get(code) if view else None
+        return at(view.board, self._clock()).key(place, service) if view and place else ""
 
     def _remembered(self, opening: Opening, channel: Channel, now: datetime) -> Memory:
         if not opening.state_sealed:
@@ -158,13 +252,14 @@ class Answerer:
     def _unrecorded(self, inbound: Inbound) -> Outbound:
         now = self._clock()
         view = self._snapshot.view
-        if not _answerable(inbound):
+        if not self._answerable(inbound):
             return Outbound()
         if view is None:
             return self._unavailable(inbound.channel, Voiceover(self._manner, now))
         over = Voiceover(self._manner, now, as_of=view.read_at)
         session = self._new(inbound.channel).session
-        turn, outbound = self._converse(session, _event(inbound), self._snapshot.at(view, now), over, inbound)
+        view = self._snapshot.at(view, now)
+        turn, outbound = self._converse(session, _event(inbound), view, over, inbound.sender, inbound.turn)
         if turn.effects:  # a promise that cannot be kept is not made
             return self._unavailable(inbound.channel, over)
         return outbound
@@ -174,17 +269,18 @@ class Answerer:
         return self._told(turn, over, 0)[0]
 
     def _converse(
-        self, session: Session, event: Event, view: View, over: Voiceover, inbound: Inbound | None = None
+        self, session: Session, event: Event, view: View, over: Voiceover, sender: str, number: int = 0, at: float = 0
     ) -> tuple[Turn, Outbound]:
         turn = step(self._flow, session, event)
         if turn.need:
-            turn = step(self._flow, turn.session, self._look_up(turn.need, turn.session, view))
-        outbound, untold = self._told(turn, over, inbound.turn if inbound else 0)
+            look_up = self._look_up if not turn.need.purpose else self._look_up_person
+            turn = step(self._flow, turn.session, look_up(turn.need, turn.session, view, sender))
+        outbound, untold = self._told(turn, over, number)
         if untold:  # MORE goes on where this text had to stop
             turn = replace(turn, session=replace(turn.session, told=turn.session.told - untold))
         return turn, outbound
 
-    def _look_up(self, need: Need, session: Session, view: View) -> Found:
+    def _look_up(self, need: Need, session: Session, view: View, _sender: str = "") -> Found:
         """What the flow needs to know: which place was meant, and what is open near it."""
         gazetteer, service = view.gazetteer, need.service
         if not need.text:
@@ -211,6 +307,63 @@ class Answerer:
             return Found("ask_place" if service and service != need.service else "unknown", service=service, said=said)
         return Found(seen.match.value, service=service, said=said)
 
+    def _look_up_person(self, need: Need, session: Session, view: View, sender: str) -> Found:
+        """What the flow needs to know of whoever wants to follow a place, or no more."""
+        line = numbers.line(sender, self._reach.subscribers)
+        wording, channel = self._flow.languages[session.language], session.channel
+        person = self._people.of(self._vault.hashes(sender), self._clock().timestamp() - 86_400)
+        listed = wording.listed([self._label(f, wording, channel, view) for f in person.follows])
+        match need.purpose:
+            case "unsubscribe":
+                return self._unsubscribed(need, session, view, person)
+            case "mine":
+                return Found("mine" if person.follows else "mine_none", values={"list": listed})
+            case "exercise":
+                return Found("exercise" if person.follows else "mine_none")
+        if not line.way:
+            why = f"why.{line.why.value if line.why and sender.startswith('+') else 'hidden'}"
+            return Found("not_you", service=need.service, said=wording.say(why, channel))
+        if need.purpose == "agree" and any(followed.pending for followed in person.follows):
+            listed = wording.listed([self._label(f, wording, channel, view, False) for f in person.follows])
+            return Found("agreed", service=need.service, values={"list": listed})
+        if person.said_stop and need.purpose != "start":
+            return Found("said_stop", service=need.service)
+        if need.purpose == "text_me" and line.way != "text":
+            return Found("no_texts", service=need.service)
+        if channel is Channel.VOICE and person.requests >= REQUESTS:
+            return Found("too_often", service=need.service)
+        found = self._look_up(need, session, view) if need.text or need.code else Found("ask_subscribe")
+        if found.outcome != "answer":
+            return found
+        place, service = found.places[0], found.service
+        label = self._label(Followed(place.code, service, False, False), wording, channel, view)
+        if need.purpose == "text_me":
+            return Found("texted", (place,), service=service)
+        others = [f for f in person.follows if (f.place, f.service) != (place.code, service)]
+        if len(others) >= PLACES:
+            return Found("too_many", service=service, values={"list": listed, "most": str(PLACES)})
+        outcome = "subscribed" if channel is Channel.TEXT else "asked_first"
+        outcome += "_call" if line.way == "call" else ""
+        return Found(outcome, (place,), service=service, values={"place": label})
+
+    def _unsubscribed(self, need: Need, session: Session, view: View, person: Person) -> Found:
+        """STOPP and a place ends that place; STOPP and anything else short is STOPP."""
+        found = self._look_up(replace(need, purpose=""), session, view)
+        if found.outcome != "answer":
+            return Found("stop_all") if len(need.text.split()) < STOP_WORDS else found
+        place = found.places[0]
+        followed = any(followed.place == place.code for followed in person.follows)
+        return Found("unsubscribed" if followed else "not_subscribed", (place,), values={"place": place.name})
+
+    def _label(self, followed: Followed, wording: Wording, channel: Channel, view: View, waiting: bool = True) -> str:
+        """What a followed place is called: "12347", "Farsta (laddning)"."""
+        place = view.gazetteer.by_code.get(followed.place)
+        name = place.name if place else followed.place
+        label = spoken_code(name) if channel is Channel.VOICE else name
+        if followed.service:
+            label += f" ({wording.label(followed.service, channel)})"
+        return wording.say("waiting", channel, place=label) if followed.pending and waiting else label
+
     def _answered(self, place: Place, service: str, told: int, view: View) -> Found:
         city = place.kind is PlaceKind.MUNICIPALITY and place.municipality in view.gazetteer.divided
         if place.is_box or city:
@@ -228,6 +381,12 @@ class Answerer:
         ordered = [languages[language], *(w for code, w in languages.items() if code != language)]
         return next((code for code in (wording.service(said) for wording in ordered) if code), "")
 
+    def _answerable(self, inbound: Inbound) -> bool:
+        """A text must come from a phone number that can take an answer; a call can always be answered."""
+        if inbound.channel is Channel.VOICE:
+            return True
+        return not inbound.handled and numbers.can_be_answered(inbound.sender, self._reach.replies)
+
     def _told(self, turn: Turn, over: Voiceover, number: int) -> tuple[Outbound, int]:
         """Turn `number` of a conversation in words, and how many points had no room."""
         language = turn.session.language
@@ -244,25 +403,6 @@ def _event(inbound: Inbound) -> Event:
     if inbound.silent:
         return Silence()
     return Heard(inbound.text, inbound.keyed, inbound.sure)
-
-
-def _answerable(inbound: Inbound) -> bool:
-    """A text must come from a phone number that can take an answer; a call can always be answered."""
-    if inbound.channel is Channel.VOICE:
-        return True
-    return not inbound.handled and _is_number(inbound.sender)
-
-
-@lru_cache(maxsize=10_000)
-def _is_number(sender: str) -> bool:
-    if _SWEDISH_MOBILE.fullmatch(sender):
-        return True
-    if not sender.startswith("+"):
-        return False
-    try:
-        return phonenumbers.is_possible_number(phonenumbers.parse(sender))
-    except phonenumbers.NumberParseException:
-        return False
 
 
 def _said(text: str, channel: Channel) -> str:

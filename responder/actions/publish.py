@@ -6,11 +6,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from responder.core.access import Operator, Permission, require
 from responder.core.points import ACTIVATED, Point, Status
 from responder.core.pointsfile import LONGEST, check_point, moment
 from responder.core.words import clean
 from responder.store.engine import Database
-from responder.store.queries import Clash, add_audit, read_points, save_points
+from responder.store.queries import Clash, add_audit, audit_log, read_points, save_points
+from responder.store.tables import AuditRow
 
 _CLOCK = re.compile(r"([01]?\d|2[0-3])[:.]([0-5]\d)")
 
@@ -33,21 +35,53 @@ class Change:
 
 
 def set_point(
-    database: Database, id: str, change: Change, who: str, decision: str, zone: str, now: datetime
+    database: Database,
+    id: str,
+    change: Change,
+    operator: Operator,
+    zone: str,
+    now: datetime,
+    decision: str = "",
+    decided_by: str = "",
+    seen: int | None = None,
 ) -> tuple[Point, Point]:
-    """(before, after) of the point `id`, confirmed by `who` at `now`. Raises ChangeRefused or StoreAway."""
+    """(before, after) of the point `id`, confirmed by `operator` at `now`, by a `decision` of somebody.
+
+    `seen`: the version that the operator looked at; if somebody has changed the point since, that is shown instead.
+    The change, its audit line and the push it may call for are one transaction. Raises ChangeRefused, Forbidden or
+    StoreAway.
+    """
     with database.write() as connection:
         known = {point.id: (point, version) for point, version in read_points(connection)}
         if id not in known:
             raise ChangeRefused(f"no point has the id {id!r}; `responder points` lists them")
         before, version = known[id]
+        require(operator, Permission.POINT, before.district)
+        if seen is not None and seen != version:
+            raise ChangeRefused(_overtaken(before, version, seen, audit_log(connection, id)[-1:], zone))
         after = _changed(before, change, zone, now)
         try:
             save_points(connection, [after], {id: version}, now)
         except Clash as error:
             raise ChangeRefused(f"{id} was changed by somebody else at the same moment; look and try again") from error
-        add_audit(connection, now, clean(who), f"set {change.status}", before, after, clean(decision))
+        add_audit(
+            connection, now, operator.name, f"set {change.status}", before, after, clean(decision), clean(decided_by)
+        )
     return before, after
+
+
+def _overtaken(point: Point, version: int, seen: int, last: list[AuditRow], zone: str) -> str:
+    """What the first of two did, for the second."""
+    who = f"{last[0].who} at {last[0].at.astimezone(ZoneInfo(zone)):%H.%M}" if last else "somebody"
+    times = "".join(
+        f", {name} {moment.astimezone(ZoneInfo(zone)):%Y-%m-%d %H:%M}"
+        for name, moment in (("opens", point.opens), ("closes", point.closes))
+        if moment
+    )
+    return (
+        f"{point.id} was changed meanwhile by {who}: it is {point.status}{times}. You saw version {seen}, it is now "
+        f"version {version}; look at it and say again what it is to be"
+    )
 
 
 def next_time(text: str, after: datetime, zone: str) -> datetime:

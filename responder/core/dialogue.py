@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from responder.core.answer import Answer
-from responder.core.flow import Choice, Flow, Node
+from responder.core.flow import PURPOSES, Choice, Flow, Node
 from responder.core.places import Place
 from responder.core.wording import Channel, plainly
 from responder.core.words import clean, words
@@ -27,6 +27,7 @@ class Session:
     told: int = 0  # points told of this answer
     candidates: tuple[tuple[str, str], ...] = ()  # (code, label) of places to choose from, or to confirm
     tries: int = 0
+    purpose: str = ""  # what the place that is asked for is wanted for; "" for an answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,7 @@ class Found:
     answer: Answer | None = None
     service: str = ""
     said: str = ""
+    values: dict[str, str] = field(default_factory=dict)
 
 
 Event = Begin | Heard | Silence | Found
@@ -64,13 +66,26 @@ Event = Begin | Heard | Silence | Found
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """A fact to look up: the place in `text`, or the known `code`; `told` points were told before."""
+    """A fact to look up: the place in `text`, or the known `code`; `told` points were told before.
+
+    `purpose`: what it is wanted for (core.flow.PURPOSES), "" for an answer.
+    """
 
     text: str = ""
     code: str = ""
     service: str = ""
     told: int = 0
     sure: float = 1.0
+    purpose: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """Something to be done in the transaction that saves the turn; `place` and `service` as the session had them."""
+
+    do: str
+    place: str = ""
+    service: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +105,15 @@ class Turn:
     session: Session
     says: tuple[Say, ...] = ()
     need: Need | None = None
-    effects: tuple[str, ...] = ()
+    effects: tuple[Effect, ...] = ()
     options: tuple[tuple[str, str], ...] = ()
     digits: int = 5
     ends: bool = False
+
+
+ABOUT_A_PLACE = frozenset(
+    {"subscribed", "subscribed_call", "asked_first", "asked_first_call", "unsubscribed", "texted"}
+)
 
 
 def step(flow: Flow, session: Session, event: Event) -> Turn:
@@ -138,7 +158,7 @@ def _heard(flow: Flow, session: Session, event: Heard) -> Turn:
     if session.channel is Channel.VOICE and event.keyed and text in flow.keys:
         return _go(flow, session, flow.keys[text])
     node = flow.nodes.get(session.node, flow.nodes[flow.start])
-    choice = _choice(flow, node, said)
+    choice = _choice(flow, node, said, session.channel)
     if choice:
         return _go(flow, replace(session, tries=0), choice.next)
     command, language = ("", "") if event.keyed else _command(flow, session, said)
@@ -146,17 +166,35 @@ def _heard(flow: Flow, session: Session, event: Heard) -> Turn:
         spoken = language if command == "language" else session.language
         chosen = session.chosen or command == "language"
         return _go(flow, replace(session, language=spoken, chosen=chosen), flow.always[command])
+    purpose, rest = ("", "") if event.keyed else _command_with_place(flow, session, text)
+    if purpose:
+        return _ask(session, Need(text=rest, purpose=purpose))
     if not text or not words(text):
         return _go(flow, session, "help") if session.channel is Channel.TEXT else _again(flow, session, flow.silence)
     if node.takes == "candidate" and text.isdecimal() and len(text) < 3:
         number = int(text)
         if 1 <= number <= len(session.candidates):
-            return Turn(session, need=Need(code=session.candidates[number - 1][0], service=session.service))
+            code, _ = session.candidates[number - 1]
+            return _ask(session, Need(code=code, service=session.service, purpose=session.purpose))
         return _again(flow, session, flow.wrong_key)
     if event.keyed and len(text) != 5:
         return _again(flow, session, flow.wrong_key if node.choices else flow.unclear)
     service = "" if node.say == "answer" else session.service  # a new question asks for what it names
-    return Turn(session, need=Need(text=text, code=session.place, service=service, sure=event.sure))
+    purpose = "subscribe" if node.takes == "subscription" else ""
+    return _ask(session, Need(text=text, code=session.place, service=service, sure=event.sure, purpose=purpose))
+
+
+def _ask(session: Session, need: Need) -> Turn:
+    return Turn(replace(session, purpose=need.purpose), need=need)
+
+
+def _command_with_place(flow: Flow, session: Session, text: str) -> tuple[str, str]:
+    """(what is asked for, the rest) of a message such as `START 12347` or `STOPP Farsta`."""
+    first, _, rest = text.partition(" ")
+    if not rest:
+        return "", ""
+    command, _ = _command(flow, session, plainly(first))
+    return flow.with_place.get(command, ""), rest
 
 
 def _command(flow: Flow, session: Session, said: str) -> tuple[str, str]:
@@ -169,9 +207,10 @@ def _command(flow: Flow, session: Session, said: str) -> tuple[str, str]:
     return "", ""
 
 
-def _choice(flow: Flow, node: Node, said: str) -> Choice | None:
+def _choice(flow: Flow, node: Node, said: str, channel: Channel) -> Choice | None:
     for choice in node.choices:
-        if said == choice.key or any(wording.command(said) == choice.id for wording in flow.languages.values()):
+        named = any(wording.command(said) == choice.word for wording in flow.languages.values())
+        if (said == choice.key or named) and choice.on in ("", channel):
             return choice
     return None
 
@@ -184,12 +223,14 @@ def _go(flow: Flow, session: Session, to: str) -> Turn:
         session, to = replace(session, language=following, chosen=True), "@language"
     if to == "@language":
         if session.node == "answered" and session.place:
-            return Turn(session, need=Need(code=session.place, service=session.service))
+            return _ask(session, Need(code=session.place, service=session.service))
         return _enter(flow, session, "language")
     if to == "@more" and session.place:
-        return Turn(session, need=Need(code=session.place, service=session.service, told=max(session.told, 1)))
+        return _ask(session, Need(code=session.place, service=session.service, told=max(session.told, 1)))
     if to in ("@repeat", "@pending") and session.place:
-        return Turn(session, need=Need(code=session.place, service=session.service))
+        return _ask(session, Need(code=session.place, service=session.service, purpose=session.purpose))
+    if to.removeprefix("@") in PURPOSES:
+        return _ask(session, Need(code=session.place, service=session.service, purpose=to.removeprefix("@")))
     return _enter(flow, session, "ask_place" if to.startswith("@") else to)
 
 
@@ -203,7 +244,7 @@ def _enter(flow: Flow, session: Session, name: str, say: Say | None = None) -> T
     return Turn(
         replace(session, node=name),
         says,
-        effects=node.effects,
+        effects=tuple(Effect(name, session.place, session.service) for name in node.effects),
         options=_options(flow, session, node),
         digits=1 if node.choices or node.takes == "candidate" else 5,
         ends=node.ends,
@@ -216,7 +257,8 @@ def _options(flow: Flow, session: Session, node: Node) -> tuple[tuple[str, str],
         return tuple((str(number), label) for number, (_, label) in enumerate(session.candidates, start=1))
     if node.listed_for != session.channel:
         return ()
-    return tuple((choice.key, wording.say(f"choice.{choice.id}", session.channel)) for choice in node.choices)
+    here = [choice for choice in node.choices if choice.on in ("", session.channel)]
+    return tuple((choice.key, wording.say(f"choice.{choice.id}", session.channel)) for choice in here)
 
 
 def _again(flow: Flow, session: Session, key: str) -> Turn:
@@ -237,7 +279,8 @@ def _again(flow: Flow, session: Session, key: str) -> Turn:
 
 def _found(flow: Flow, session: Session, found: Found) -> Turn:
     name = flow.outcomes[found.outcome]
-    session = replace(session, service=found.service)
+    still = found.outcome in ("several", "unsure")
+    session = replace(session, service=found.service, purpose=session.purpose if still else "")
     if found.outcome == "answer" and found.answer:
         told = found.answer.skipped + len(found.answer.offers)
         session = replace(session, place=found.answer.place.code, told=told, candidates=(), tries=0)
@@ -255,7 +298,9 @@ def _found(flow: Flow, session: Session, found: Found) -> Turn:
         return _enter(flow, replace(session, place=place.code, candidates=((place.code, place.name),)), name)
     if found.outcome == "ask_place":
         return _enter(flow, session, name)
-    return _enter(flow, session, name, Say(flow.nodes[name].say, {"said": found.said}))
+    if found.outcome in ABOUT_A_PLACE:
+        session = replace(session, place=found.places[0].code)
+    return _enter(flow, session, name, Say(flow.nodes[name].say, {"said": found.said, **found.values}))
 
 
 def _labelled(places: tuple[Place, ...]) -> Iterator[tuple[str, str]]:

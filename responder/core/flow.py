@@ -8,15 +8,21 @@ from responder.core.points import SERVICES
 from responder.core.segments import cost, gsm_twins
 from responder.core.wording import Channel, Wording, placeholders
 
-ACTIONS = frozenset({"@repeat", "@more", "@pending", "@language", "@next_language"})
-TAKES = frozenset({"place", "candidate", "nothing"})
-EFFECTS = frozenset({"forget"})
+# What is asked for beside an answer; an @ and its name leads to it.
+PURPOSES = frozenset({"subscribe", "start", "unsubscribe", "agree", "mine", "text_me", "exercise"})
+ACTIONS = frozenset({"@repeat", "@more", "@pending", "@language", "@next_language", *(f"@{p}" for p in PURPOSES)})
+TAKES = frozenset({"place", "subscription", "candidate", "nothing"})
+EFFECTS = frozenset({"forget", "welcome_back", "subscribe", "ask_first", "agree", "unsubscribe", "text_me", "exercise"})
 OUTCOMES = frozenset(
-    {"answer", "no_more", "several", "unsure", "district", "unknown", "outside", "no_such_code", "ask_place"}
-)
+    ("answer", "no_more", "several", "unsure", "district", "unknown", "outside", "no_such_code", "ask_place",
+     "subscribed", "subscribed_call", "asked_first", "asked_first_call", "agreed", "too_many", "said_stop", "not_you",
+     "ask_subscribe", "unsubscribed", "not_subscribed", "mine", "mine_none", "texted", "no_texts", "too_often",
+     "exercise", "stop_all")
+)  # fmt: skip
 COMMANDS = frozenset(
-    {"stop", "start", "help", "menu", "more", "info", "test", "language", "helpline", "hello", "thanks"}
-)
+    ("stop", "start", "help", "menu", "more", "info", "test", "language", "helpline", "hello", "thanks", "subscribe",
+     "mine", "yes", "exercise")
+)  # fmt: skip
 FORMS = frozenset(
     ("decimal", "metres", "kilometres", "less_metres", "less_kilometres", "spoken_metres",
      "spoken_kilometres", "spoken_less_metres", "spoken_less_kilometres", "time", "hour", "tomorrow", "weekday", "date",
@@ -41,14 +47,18 @@ PLACEHOLDERS: Mapping[str, frozenset[str]] = {
     "none.": frozenset({"place", "now"}),
     "inactive.": frozenset({"place", "now", "where", "municipality"}),
     "no_points.": frozenset({"municipality"}),
-    "say.": frozenset({"said", "place", "service", "sender", "helpline", "days"}),
+    "say.": frozenset({"said", "place", "service", "sender", "helpline", "days", "list", "most"}),
+    "news.": frozenset({"now", "place", "where", "name", "until", "phone", "moved_to", "sender"}),
+    "push.": frozenset({"list", "sender", "point", "time"}),
+    "waiting": frozenset({"place"}),
+    "broadcast.": frozenset({"sender", "time"}),
     "option": frozenset({"key", "label"}),
 }
 
 # Sentences that stand alone in a text, filled with the longest values they can meet.
 _LONGEST = {
     "said": "W" * 30, "place": "Hässelby villastad", "service": "W" * 22, "sender": "W" * 30,
-    "helpline": "08-123 45 67", "days": "365",
+    "helpline": "08-123 45 67", "days": "365", "most": "5", "list": ", ".join(["Hässelby villastad (laddning)"] * 5),
 }  # fmt: skip
 
 
@@ -62,11 +72,15 @@ class FlowError(ValueError):
 
 @dataclass(frozen=True)
 class Choice:
-    """Something a resident can pick: by `key`, or by the words that the wording files give its `id`."""
+    """Something a resident can pick: by `key`, or by the words that the wording files give `word` (its id, if left
+    out). `on`: the channel that has it, "" for both.
+    """
 
     id: str
     key: str
     next: str
+    word: str = ""
+    on: str = ""
 
 
 @dataclass(frozen=True)
@@ -93,6 +107,7 @@ class Flow:
     wrong_key: str
     unclear: str
     always: Mapping[str, str]
+    with_place: Mapping[str, str]  # a command that may be followed by a place, and what it then asks for
     keys: Mapping[str, str]
     outcomes: Mapping[str, str]
     nodes: Mapping[str, Node]
@@ -114,17 +129,20 @@ def _structure(flow: Flow) -> Iterator[str]:
     targets = {"[flow] start": flow.start, "[flow] spent": flow.spent}
     targets |= {f"[always] {name}": to for name, to in flow.always.items()}
     targets |= {f"[keys] {key}": to for key, to in flow.keys.items()}
-    targets |= {f"[place] {outcome}": to for outcome, to in flow.outcomes.items()}
+    targets |= {f"[place], [subscription] {outcome}": to for outcome, to in flow.outcomes.items()}
     targets |= {f"[node.{n.name}] choice {c.id}": c.next for n in flow.nodes.values() for c in n.choices}
     for where, to in targets.items():
         if to not in flow.nodes and to not in ACTIONS:
             yield f"{file}: {where}: leads to {to!r}, which is no node"
     for outcome in sorted(OUTCOMES - set(flow.outcomes)):
-        yield f"{file}: [place]: the outcome {outcome!r} leads nowhere"
+        yield f"{file}: [place], [subscription]: the outcome {outcome!r} leads nowhere"
     for outcome in sorted(set(flow.outcomes) - OUTCOMES):
-        yield f"{file}: [place] {outcome}: no such outcome"
+        yield f"{file}: [place], [subscription] {outcome}: no such outcome"
     for command in sorted(set(flow.always) - COMMANDS):
         yield f"{file}: [always] {command}: no such command"
+    for command, purpose in flow.with_place.items():
+        if command not in COMMANDS or purpose not in PURPOSES:
+            yield f"{file}: [with_place] {command}: no such command, or nothing that {purpose!r} could mean"
     for node in flow.nodes.values():
         where = f"{file}: [node.{node.name}]"
         if node.takes not in TAKES:

@@ -49,7 +49,7 @@ def packed(memory: Memory) -> str:
 def unpacked(state: str) -> Memory:
     """What `packed` wrote."""
     fields, recent = json.loads(state)
-    data = dict(zip(Session.__dataclass_fields__, fields, strict=True))
+    data = dict(zip(Session.__dataclass_fields__, fields, strict=False))
     data["candidates"] = tuple((code, label) for code, label in data["candidates"])
     data["channel"] = Channel(data["channel"])
     return Memory(Session(**data), tuple((mark, at) for mark, at in recent))

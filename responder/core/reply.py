@@ -13,6 +13,7 @@ from responder.core.answer import Answer, AnswerKind, Offer
 from responder.core.places import Place, PlaceKind
 from responder.core.points import SERVICES, Kind, Point, YesNo
 from responder.core.segments import cost
+from responder.core.told import Lost
 from responder.core.wording import Channel, Wording
 
 FIRST_SERVICES = 3
@@ -72,8 +73,41 @@ def answer_text(answer: Answer, wording: Wording, over: Voiceover) -> tuple[str,
 
 def answer_speech(answer: Answer, wording: Wording, over: Voiceover) -> list[Part]:
     """The sentences of an answer, in the order in which they are spoken."""
-    left_out = {"sign", "more", "note"}
-    return [part for part in answer_parts(answer, wording, over, Channel.VOICE) if part.key not in left_out]
+    parts = answer_parts(answer, wording, over, Channel.VOICE)
+    return [part for part in parts if part.key not in ("sign", "more", "note") and not _offers(part)]
+
+
+def news_text(lost: Lost | None, answer: Answer, wording: Wording, over: Voiceover) -> str:
+    """The text that tells somebody what has changed and what the answer is now, within the segment budget."""
+    open_now = answer.offers and answer.kind is not AnswerKind.OPENS_LATER
+    budget = wording.budget_open if open_now and not lost else wording.budget_other
+    teller = _Teller(answer.place, wording, over, Channel.TEXT)
+    parts = [
+        *_news(lost, answer, teller),
+        teller.part("news.stop", KEEP, True),
+        teller.part("sign", drop=20, line=True, sender=wording.sender(over.manner.sender)),
+    ]
+    return fit(parts, budget, wording.alphabet)[0]
+
+
+def news_speech(lost: Lost | None, answer: Answer, wording: Wording, over: Voiceover) -> list[Part]:
+    """The sentences of a call that tells the same, spoken once."""
+    return list(_news(lost, answer, _Teller(answer.place, wording, over, Channel.VOICE)))
+
+
+def _news(lost: Lost | None, answer: Answer, teller: "_Teller") -> Iterator[Part]:
+    sender = teller.wording.sender(teller.over.manner.sender)
+    yield teller.part("news.head", now=_now(teller), place=teller.from_where, sender=sender)
+    if lost:
+        yield teller.lost(lost)
+    for number, part in enumerate(answer_parts(answer, teller.wording, teller.over, teller.channel)):
+        again = lost and part.key in ("also.full", "also.moved") and lost.point.name in part.text
+        if part.key not in ("sign", "more", "danger", "note") and not _offers(part) and not again:
+            yield part if number else part._replace(line=True)
+
+
+def _offers(part: Part) -> bool:
+    return part.key.endswith(".subscribe")
 
 
 def fit(parts: list[Part], budget: int, alphabet: Callable[[str], str]) -> tuple[str, list[Part]]:
@@ -133,6 +167,8 @@ def answer_parts(answer: Answer, wording: Wording, over: Voiceover, channel: Cha
         yield teller.part("snapshot", line=True, time=wording.moment(over.as_of, over.now, over.manner.zone))
     if answer.left:
         yield teller.part("more", drop=30)
+    if answer.offers and answer.kind is AnswerKind.OPEN and not answer.skipped:
+        yield teller.part("open.subscribe", 65)
     yield teller.part("danger", drop=60)
     yield teller.part("sign", drop=20, line=True, sender=wording.sender(over.manner.sender))
 
@@ -178,6 +214,18 @@ class _Teller:
             return Part("point", text, KEEP, True)
         bare = Part("point", ", ".join(part for part in (point.name, point.address) if part), KEEP, True)
         return Part("point", text, 2, True, bare)
+
+    def lost(self, lost: Lost) -> Part:
+        """What has become of a point that somebody counts on; its address goes before its name does."""
+        point, until = lost.point, self.time(lost.until) if lost.until else ""
+        phone = spoken_phone(point.phone) if self.channel is Channel.VOICE else point.phone
+        whole, name = (
+            self.wording.say(
+                f"news.{lost.how}", self.channel, where=where, until=until, phone=phone, moved_to=point.moved_to
+            )
+            for where in (point.name if point.hidden else self.where(point), point.name)
+        )
+        return Part("news", whole, 3, True, Part("news", name, KEEP, True))
 
     def other(self, offer: Offer, drop: int) -> Part:
         """A further point, told whole or not at all."""
@@ -296,6 +344,7 @@ def _later(answer: Answer, teller: _Teller) -> Iterator[Part]:
         yield teller.state(offer)
     yield teller.part("later.wait", 10)
     yield teller.checked(offer, KEEP, True)
+    yield teller.part("later.subscribe", 35)
 
 
 def _none(answer: Answer, teller: _Teller) -> Iterator[Part]:
@@ -305,6 +354,7 @@ def _none(answer: Answer, teller: _Teller) -> Iterator[Part]:
         yield teller.part("also.moved", 10, True, name=answer.moved.point.name, moved_to=answer.moved.point.moved_to)
     yield teller.part("none.advice", KEEP, True)
     yield teller.part("none.last", 40)
+    yield teller.part("none.subscribe", 35, True)
 
 
 def _inactive(answer: Answer, teller: _Teller) -> Iterator[Part]:
@@ -315,6 +365,7 @@ def _inactive(answer: Answer, teller: _Teller) -> Iterator[Part]:
         key = "inactive.planned_plain" if plain else "inactive.planned"
         yield teller.part(key, 20, True, place=teller.from_where, where=teller.where(planned.point))
         yield teller.checked(planned, 21)
+    yield teller.part("inactive.subscribe", 35, True)
     yield teller.part("inactive.advice", 50)
 
 

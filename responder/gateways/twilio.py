@@ -8,6 +8,7 @@ the form fields in order; Gather is dtmf-only, 5 s and en-US unless told otherwi
 import base64
 import hmac
 from collections.abc import Callable, Mapping
+from itertools import groupby
 from xml.sax.saxutils import escape, quoteattr
 
 from twilio.request_validator import RequestValidator
@@ -16,12 +17,13 @@ from responder.core.flow import Flow
 from responder.core.telling import Spoken
 from responder.core.wording import Channel, Wording
 from responder.core.words import printable
-from responder.ports import Inbound, Outbound
+from responder.ports import Inbound, Outbound, Receipt
 
 EMPTY = '<?xml version="1.0" encoding="UTF-8"?><Response/>'
 VOICE_PATH = "/twilio/voice"
 KEYS_TIMEOUT = 6  # seconds of silence before a caller is asked again
 _SAY_LIMIT = 4000
+_CALL_LIMIT = 4000
 _HINTS_LIMIT = 500  # hints a Gather may hold
 _POSTCODE_LENGTH = 5
 
@@ -55,12 +57,13 @@ class TwilioGateway:
 
     def read_text(self, form: Mapping[str, str]) -> Inbound:
         """See ports.Gateway."""
+        handled = form.get("OptOutType", "").upper()
         return Inbound(
             id=_id(form, "MessageSid"),
             channel=Channel.TEXT,
             sender=form.get("From", ""),
             text=form.get("Body", ""),
-            handled=form.get("OptOutType", "").upper() in ("STOP", "HELP", "START"),
+            handled=handled if handled in ("STOP", "HELP", "START") else "",
         )
 
     def read_call(self, form: Mapping[str, str], turn: int) -> Inbound:
@@ -80,6 +83,17 @@ class TwilioGateway:
             call=call,
             turn=turn,
             sure=_confidence(form) if speech and not digits else 1.0,
+        )
+
+    def read_receipt(self, form: Mapping[str, str], attempt: int) -> Receipt:
+        """See ports.Gateway."""
+        call = "CallSid" in form
+        status = form.get("CallStatus" if call else "MessageStatus", "")
+        if not status:
+            raise ValueError("a receipt without a status")
+        code = form.get("ErrorCode", "")
+        return Receipt(
+            _id(form, "CallSid" if call else "MessageSid"), status, int(code) if code.isdecimal() else 0, attempt, call
         )
 
     def text_reply(self, reply: Outbound) -> str:
@@ -105,6 +119,36 @@ class TwilioGateway:
                 f"{speech if wording.speech else ''}>{spoken}</Gather>"
             )
         return f'<?xml version="1.0" encoding="UTF-8"?><Response>{inner}</Response>'
+
+    def call_document(
+        self, spoken: tuple[Spoken, ...], again: tuple[Spoken, ...], after: tuple[Spoken, ...], keys: str
+    ) -> str:
+        """See ports.Gateway. Twilio takes 4,000 characters: neighbouring sentences share a Say, and what is too long to
+        be told twice is told once.
+        """
+        whole = self._call(spoken + again + spoken if again else spoken, after, keys)
+        return whole if len(whole) <= _CALL_LIMIT else self._call(spoken, after, keys)
+
+    def _call(self, spoken: tuple[Spoken, ...], after: tuple[Spoken, ...], keys: str) -> str:
+        said, asked = self._together(spoken), self._together(after)
+        if keys:
+            asked = (
+                f'<Gather input="dtmf" action={quoteattr(self._public_url + keys)} method="POST" numDigits="1"'
+                f' timeout="{KEYS_TIMEOUT}">{asked}</Gather>'
+            )
+        return f'<?xml version="1.0" encoding="UTF-8"?><Response><Pause length="1"/>{said}{asked}<Hangup/></Response>'
+
+    def _together(self, sentences: tuple[Spoken, ...]) -> str:
+        out = ""
+        for language, group in groupby(sentences, lambda s: "" if s.clip else s.language):
+            rows = list(group)
+            if not language:
+                out += "".join(self._spoken(row) for row in rows)
+                continue
+            text = '<break time="1s"/>'.join(escape(printable(row.text)[:_SAY_LIMIT]) for row in rows)
+            voice = self._voice(self._flow.languages[language])
+            out += f'<Say{voice}><prosody rate="slow">{text}</prosody></Say>'
+        return out
 
     def _spoken(self, sentence: Spoken) -> str:
         wording = self._flow.languages[sentence.language]

@@ -11,7 +11,10 @@ from sqlalchemy.engine import Connection
 
 from responder.core.places import Place, PlaceKind
 from responder.core.points import Point, Status, YesNo
+from responder.core.told import moments
 from responder.store.engine import Database, Prepared
+from responder.store.people import Write
+from responder.store.schedule import PUSH, add_due
 from responder.store.tables import AuditRow, MetaRow, PlaceRow, PointRow
 
 
@@ -45,6 +48,12 @@ class Closing:
     sender_hash: bytes
     sender_sealed: bytes
     body_sealed: bytes
+    way: str = ""
+    language: str = ""
+    place: str = ""
+    service: str = ""
+    said: str = ""
+    said_at: float = 0.0
 
 
 class Clash(Exception):
@@ -63,11 +72,10 @@ class Turns:
             " JOIN meta b ON b.key = 'places' LEFT JOIN turns i ON i.id = :id LEFT JOIN turns t ON t.key = :key"
             " AND t.number = (SELECT max(number) FROM turns WHERE key = :key) WHERE a.key = 'points'",
         )
+        names = list(Closing.__dataclass_fields__)
         self._insert = Prepared(
             engine,
-            "INSERT INTO turns (id, channel, key, number, state_sealed, reply_sealed, outcome, at, sender_hash,"
-            " sender_sealed, body_sealed) VALUES (:id, :channel, :key, :number, :state_sealed, :reply_sealed, :outcome,"
-            " :at, :sender_hash, :sender_sealed, :body_sealed) ON CONFLICT DO NOTHING",
+            f"INSERT INTO turns ({', '.join(names)}) VALUES (:{', :'.join(names)}) ON CONFLICT DO NOTHING",
         )
         self._forget = Prepared(
             engine, "DELETE FROM turns WHERE key = :hash OR (sender_hash = :hash AND channel = 'voice')"
@@ -92,12 +100,17 @@ class Turns:
         if self._db.insert(self._insert, _values(turn)) == 0:
             raise Clash
 
-    def forget(self, turn: Closing, hashes: Iterable[bytes]) -> None:
-        """Save a turn, and delete all earlier ones of the numbers `hashes`. Raises Clash or StoreAway."""
+    def promise(self, turn: Closing, writes: Sequence[Write], forgotten: Iterable[bytes] = ()) -> None:
+        """Save a turn with the `writes` that it promises, in a transaction that outlives a power cut; earlier turns of
+        the numbers `forgotten` (hashes) are deleted. Raises Clash or StoreAway.
+        """
 
         def work(connection: Any) -> None:
-            for number_hash in hashes:
+            for number_hash in forgotten:
                 self._forget.run(connection, {"hash": number_hash})
+            for write in writes:
+                if write.statement.run(connection, write.values).rowcount == 0 and write.must:
+                    raise Clash
             if self._insert.run(connection, _values(turn)).rowcount == 0:
                 raise Clash
 
@@ -146,7 +159,9 @@ def read_points(connection: Connection) -> list[tuple[Point, int]]:
 
 
 def save_points(connection: Connection, points: Sequence[Point], known: dict[str, int], now: datetime) -> None:
-    """Insert or replace `points`; `known` has the version of those that exist. Tells the workers."""
+    """Insert or replace `points`; `known` has the version of those that exist. Tells the workers, and makes the pushes
+    due that the changes may call for.
+    """
     for point in points:
         row = {"data": point_to_json(point), "changed_at": now}
         if point.id in known:
@@ -158,6 +173,7 @@ def save_points(connection: Connection, points: Sequence[Point], known: dict[str
             connection.execute(insert(PointRow).values(id=point.id, version=1, **row))
     if points:
         _bump(connection, "points")
+        add_due(connection, PUSH, {moment.timestamp() for point in points for moment in moments(point, now)})
 
 
 def read_places(connection: Connection) -> list[Place]:
@@ -184,10 +200,17 @@ def save_places(connection: Connection, places: Sequence[Place], known: set[str]
 
 
 def add_audit(
-    connection: Connection, at: datetime, who: str, action: str, before: Point | None, after: Point, decision: str = ""
+    connection: Connection,
+    at: datetime,
+    who: str,
+    action: str,
+    before: Point | None,
+    after: Point,
+    decision: str = "",
+    decided_by: str = "",
 ) -> None:
-    """Add a line to the audit log: `who` did `action` to a point, by whose `decision`."""
-    row = {"at": at, "who": who, "action": action, "subject": after.id, "decision": decision}
+    """Add a line to the audit log: `who` did `action` to a point, by which `decision` of whom."""
+    row = {"at": at, "who": who, "action": action, "subject": after.id, "decision": decision, "decided_by": decided_by}
     old = point_to_json(before) if before else ""
     connection.execute(insert(AuditRow).values(**row, before=old, after=point_to_json(after)))
 
@@ -197,6 +220,23 @@ def audit_log(connection: Connection, subject: str) -> list[AuditRow]:
     columns = AuditRow.__table__.columns  # type: ignore[attr-defined]
     rows = connection.execute(select(*columns).where(columns.subject == subject).order_by(columns.id))
     return [AuditRow(**row._mapping) for row in rows]
+
+
+def purge_turns(connection: Connection, before: float) -> None:
+    """Delete turns older than `before` (seconds since 1970)."""
+    connection.execute(text("DELETE FROM turns WHERE at < :before"), {"before": before})
+
+
+def subscription_counts(connection: Connection) -> tuple[list[tuple[Any, ...]], int, int]:
+    """((place, service, state, language, channel, how many), ...), numbers that follow any, numbers that said STOPP."""
+    sql = (
+        "SELECT place, service, state, language, channel, count(*) FROM subscriptions"
+        " GROUP BY place, service, state, language, channel ORDER BY place, service, state, language, channel"
+    )
+    rows = [tuple(row) for row in connection.execute(text(sql))]
+    numbers = connection.execute(text("SELECT count(DISTINCT number_hash) FROM subscriptions")).scalar_one()
+    stopped = connection.execute(text("SELECT count(*) FROM suppressions")).scalar_one()
+    return rows, int(numbers), int(stopped)
 
 
 def versions(connection: Connection) -> tuple[int, int]:

@@ -52,6 +52,12 @@ class Snapshot:
                 self.view = moved_on
         return moved_on
 
+    def read_if_changed(self, now: datetime) -> View:
+        """A view of what the database holds now, its board good at `now`. Raises StoreAway."""
+        with self._db.read() as connection:
+            counters = versions(connection)
+        return self.fresh(*counters, now)
+
     def read(self, now: datetime) -> View:
         """Read now, whatever the counters say. Raises StoreAway."""
         return self._read(-1, -1, now)

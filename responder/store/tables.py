@@ -3,12 +3,14 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import DateTime, Index, LargeBinary, Text, UniqueConstraint, text
+from sqlalchemy import BindParameter, DateTime, Index, LargeBinary, Text, UniqueConstraint, bindparam, text
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import Field, SQLModel
 
 _CALLS = text("channel = 'voice'")
+_SAID = text("said <> ''")
+_IN_HAND = text("state IN ('sending', 'unknown')")
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -28,6 +30,11 @@ class UtcDateTime(TypeDecorator[datetime]):
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         """Always aware."""
         return value if value is None or value.tzinfo else value.replace(tzinfo=UTC)
+
+
+def utc_param(seconds: float) -> BindParameter[datetime]:
+    """The value `:at` of a statement, compared with a column of times."""
+    return bindparam("at", datetime.fromtimestamp(seconds, UTC), type_=UtcDateTime())
 
 
 class MetaRow(SQLModel, table=True):
@@ -66,7 +73,10 @@ class PlaceRow(SQLModel, table=True):
 
 
 class AuditRow(SQLModel, table=True):
-    """Who changed what, by whose decision, and what it was before and after (JSON)."""
+    """Who changed what, by whose decision, what it was before and after (JSON), and when residents were told.
+
+    `subject` is the id of a point, "broadcast:ID" or "operator:NAME". `run`: the push that took the change in.
+    """
 
     __tablename__ = "audit"
     id: int | None = Field(default=None, primary_key=True)
@@ -75,13 +85,20 @@ class AuditRow(SQLModel, table=True):
     action: str
     subject: str
     decision: str = ""
+    decided_by: str = ""
     before: str = Field(default="", sa_type=Text)
     after: str = Field(default="", sa_type=Text)
+    run: float | None = None
+    told_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    __table_args__: Any = (Index("audit_subject", "subject", "id"),)
 
 
 class TurnRow(SQLModel, table=True):
     """One message, or turn of a call, with the reply it got (a redelivery gets the same again) and how it left the
     conversation `key`: the newest `number` says where that stands, and two turns at once cannot both be the next.
+
+    `said` (core.told) holds the points that the answer sent somebody to, for as long as they may have to hear that
+    one of them has closed; `way` is how the sender can be reached then: "text", "call" or "".
     """
 
     __tablename__ = "turns"
@@ -96,8 +113,175 @@ class TurnRow(SQLModel, table=True):
     sender_hash: bytes = Field(sa_type=LargeBinary)
     sender_sealed: bytes = Field(sa_type=LargeBinary)
     body_sealed: bytes = Field(sa_type=LargeBinary)
+    way: str = ""
+    language: str = ""
+    place: str = ""
+    service: str = ""
+    said: str = ""
+    said_at: float = 0.0
     __table_args__: Any = (
         UniqueConstraint("key", "number"),
         Index("turns_at", "at"),
         Index("turns_caller", "sender_hash", sqlite_where=_CALLS, postgresql_where=_CALLS),
+        Index("turns_said", "said_at", sqlite_where=_SAID, postgresql_where=_SAID),
     )
+
+
+class SubscriptionRow(SQLModel, table=True):
+    """Somebody who hears when the answer for a place changes. `told` is the key (core.told) of the answer they know,
+    `said` the points that the last text sent them to. `state` is "pending" until a text or a key confirms it.
+    """
+
+    __tablename__ = "subscriptions"
+    id: int | None = Field(default=None, primary_key=True)
+    number_hash: bytes = Field(sa_type=LargeBinary)
+    number_sealed: bytes = Field(sa_type=LargeBinary)
+    channel: str  # "text" or "call"
+    language: str
+    place: str
+    service: str = ""
+    state: str
+    exercise: bool = False
+    told: str = ""
+    said: str = ""
+    said_at: float = 0.0
+    created_at: float
+    __table_args__: Any = (
+        UniqueConstraint("number_hash", "place", "service"),
+        Index("subscriptions_answer", "place", "service", "told"),
+    )
+
+
+class SuppressionRow(SQLModel, table=True):
+    """A number that said STOPP: its keyed hash and nothing else. START clears it."""
+
+    __tablename__ = "suppressions"
+    number_hash: bytes = Field(sa_type=LargeBinary, primary_key=True)
+    at: float
+    reason: str
+
+
+class BroadcastRow(SQLModel, table=True):
+    """Something that is sent to many: written by people ("message"), a changed answer ("status"), or what residents
+    asked for by phone and operators must hear ("system"). Lower `priority` goes first (core.broadcast).
+    """
+
+    __tablename__ = "broadcasts"
+    id: int | None = Field(default=None, primary_key=True)
+    kind: str
+    template: str = ""
+    exercise: bool = False
+    state: str
+    version: int = 1
+    priority: int
+    audience: str = Field(default="", sa_type=Text)  # JSON
+    texts: str = Field(default="{}", sa_type=Text)  # JSON: language code to text
+    fallback: str = ""
+    operator: str = ""  # who wrote it, or whose change it tells
+    editors: str = Field(default="[]", sa_type=Text)  # JSON: everybody who wrote at it
+    approved_by: str = ""
+    approved_version: int = 0
+    reason: str = ""  # danger to life: why one person alone sent it
+    corrects: int | None = None
+    run: float | None = None  # the push that made it
+    recipients: int = 0
+    created_at: float
+    submitted_at: float | None = None
+    send_at: float | None = None
+    started_at: float | None = None
+    finished_at: float | None = None
+    __table_args__: Any = (Index("broadcasts_state", "state", "priority"),)
+
+
+class DeliveryRow(SQLModel, table=True):
+    """One text or call to one number: the outbox. core.delivery says what may follow on what.
+
+    Unique by broadcast and number; a status push adds the place it is about, a request the turn that made it.
+    `number_sealed` is emptied by STOPP. `target`: key of the answer it was made for; `told`, `said`: as rendered;
+    `told_before`, `said_before`: what comes back if it turns out not to have been sent.
+    """
+
+    __tablename__ = "deliveries"
+    id: int | None = Field(default=None, primary_key=True)
+    broadcast_id: int
+    kind: str
+    number_hash: bytes = Field(sa_type=LargeBinary)
+    number_sealed: bytes = Field(sa_type=LargeBinary)
+    channel: str
+    language: str
+    place: str = ""
+    service: str = ""
+    serial: str = ""
+    subscription_id: int | None = None
+    turn_id: str | None = None
+    state: str
+    target: str = ""
+    told: str = ""
+    told_before: str = ""
+    said: str = ""
+    said_before: str = ""
+    attempt: int = 0
+    not_before: float = 0.0
+    lease_until: float = 0.0
+    owner: str = ""
+    claimed_at: float = 0.0
+    looked: int = 0  # how often the provider was asked what became of it
+    body: str = Field(default="", sa_type=Text)
+    segments: int = 0
+    provider_id: str = ""
+    error: int = 0
+    created_at: float
+    settled_at: float | None = None
+    __table_args__: Any = (
+        UniqueConstraint("number_hash", "broadcast_id", "place", "service", "serial"),
+        Index("deliveries_next", "broadcast_id", "channel", "state", "not_before", "id"),
+        Index("deliveries_in_hand", "lease_until", sqlite_where=_IN_HAND, postgresql_where=_IN_HAND),
+        Index("deliveries_created", "created_at"),
+    )
+
+
+class OperatorRow(SQLModel, table=True):
+    """Somebody who runs the service. `token_hash`: SHA-256 of the token that the command line signs in with."""
+
+    __tablename__ = "operators"
+    name: str = Field(primary_key=True)
+    role: str
+    districts: str = "[]"  # JSON; empty: all
+    token_hash: str
+    phone_sealed: bytes = Field(default=b"", sa_type=LargeBinary)
+    created_by: str
+    created_at: float
+    disabled_at: float | None = None
+
+
+class DueRow(SQLModel, table=True):
+    """Something to do at a time: each (job, at) once."""
+
+    __tablename__ = "due"
+    job: str = Field(primary_key=True)
+    at: float = Field(primary_key=True)
+    done_at: float | None = None
+    __table_args__: Any = (
+        Index("due_open", "at", sqlite_where=text("done_at IS NULL"), postgresql_where=text("done_at IS NULL")),
+    )
+
+
+class LeaseRow(SQLModel, table=True):
+    """Who leads, and until when."""
+
+    __tablename__ = "leases"
+    name: str = Field(primary_key=True)
+    owner: str
+    until: float
+
+
+class UsageRow(SQLModel, table=True):
+    """What a number, a range of numbers or everybody has cost in a span of time: `scope` "spend", "n:..." or "p:...",
+    `span` the day or hour since 1970.
+    """
+
+    __tablename__ = "usage"
+    scope: str = Field(primary_key=True)
+    span: int = Field(primary_key=True)
+    count: int = 0
+    cost: float = 0.0

@@ -29,7 +29,7 @@ def blueprint(service: Service) -> Blueprint:
 
     def answered(read: Callable[[dict[str, str]], Inbound], form: Form, channel: Channel) -> Response:
         try:
-            inbound = read({name: values[0] for name, values in form.items()})
+            inbound = read(_first(form))
         except ValueError as error:
             log.warning("a signed request that cannot be read: %s", error)
             return _xml(EMPTY, 400)
@@ -64,6 +64,30 @@ def blueprint(service: Service) -> Blueprint:
             except StoreAway as error:
                 log.error("database away, call %.40s stays until it is purged: %s", call, error)
         return _xml(EMPTY)
+
+    @hooks.post("/twilio/receipts/<int:delivery>")
+    @access(Access.PROVIDER)
+    @provider
+    def receipt(form: Form, delivery: int) -> Response:
+        try:
+            service.receiver.receipt(delivery, service.gateway.read_receipt(_first(form), _attempt()), service.clock())
+        except ValueError as error:
+            log.warning("a signed receipt that cannot be read: %s", error)
+            return _xml(EMPTY, 400)
+        except StoreAway as error:  # the provider does not try again; the list tells in the end
+            log.error("database away, a receipt for %d is lost: %s", delivery, error)
+            return _xml(EMPTY, 503)
+        return _xml(EMPTY)
+
+    @hooks.post("/twilio/called/<int:delivery>")
+    @access(Access.PROVIDER)
+    @provider
+    def called(form: Form, delivery: int) -> Response:
+        try:
+            return _xml(service.receiver.key(delivery, _first(form).get("Digits", ""), service.clock()))
+        except StoreAway as error:
+            log.error("database away, a key on the call %d is lost: %s", delivery, error)
+            return _xml(service.answerer.unavailable(Channel.VOICE))
 
     @hooks.get("/healthz")
     @access(Access.PUBLIC)
@@ -112,6 +136,14 @@ def _provider(service: Service) -> Callable[[Callable[..., Response]], Callable[
         return guarded
 
     return guard
+
+
+def _first(form: Form) -> dict[str, str]:
+    return {name: values[0] for name, values in form.items()}
+
+
+def _attempt() -> int:
+    return request.args.get("attempt", 0, type=int)
 
 
 def _raw_target() -> str:

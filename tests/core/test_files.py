@@ -8,12 +8,14 @@ import pytest
 
 from responder.actions import load
 from responder.actions.publish import Change, ChangeRefused, next_time, set_point
+from responder.core.access import Forbidden, Operator, Role, shell
 from responder.core.places import PlaceKind
 from responder.core.placesfile import read_places_file
 from responder.core.points import SERVICES, Point, Status
 from responder.core.pointsfile import read_points_file, reconciled, write_points_file
 from responder.core.rows import TableError
 from responder.store.queries import audit_log, read_points
+from responder.store.schedule import PUSH, due
 from tests.conftest import NOW, ZONE, Running, a_point
 
 HEAD = "id,name,lat,lon,status"
@@ -185,18 +187,19 @@ def test_setting_a_point_confirms_it_replaces_its_times_and_is_audited(service: 
     service.put(a_point(closes=NOW + timedelta(hours=1), note="kvar"))
     later = NOW + timedelta(hours=2)
     change = Change(Status.OPEN, opens="", closes="22:00")
-    _, after = set_point(service.database, "p1", change, "Anna", "Beslut 7", ZONE, later)
+    _, after = set_point(service.database, "p1", change, shell("Anna"), ZONE, later, "Beslut 7", "KL")
     assert (after.opens, after.closes, after.confirmed_at, after.note) == (
         None,
         NOW.replace(hour=21, minute=0),
         later,
         "kvar",
     )
-    _, bare = set_point(service.database, "p1", Change(Status.OPEN), "Anna", "", ZONE, later)
+    _, bare = set_point(service.database, "p1", Change(Status.OPEN), shell("Anna"), ZONE, later)
     assert bare.closes is None
     with service.database.read() as connection:
         first, _ = audit_log(connection, "p1")
-    assert (first.who, first.decision, first.action, first.at) == ("Anna", "Beslut 7", "set open", later)
+    assert (first.decided_by, first.run, first.told_at) == ("KL", None, None)
+    assert (first.who, first.decision, first.action, first.at) == ("shell:Anna", "Beslut 7", "set open", later)
 
 
 @pytest.mark.parametrize(
@@ -214,14 +217,41 @@ def test_a_change_that_would_mislead_is_refused_and_changes_nothing(
 ) -> None:
     service.put(a_point())
     with pytest.raises(ChangeRefused, match=reason):
-        set_point(service.database, "p1", change, "Anna", "", ZONE, NOW)
+        set_point(service.database, "p1", change, shell("Anna"), ZONE, NOW)
     with service.database.read() as connection:
         assert [point for point, _ in read_points(connection)] == [a_point()]
 
 
+def test_the_second_of_two_operators_is_shown_what_the_first_did(service: Running) -> None:
+    service.put(a_point())
+    set_point(service.database, "p1", Change(Status.FULL), shell("Anna"), ZONE, NOW, seen=1)
+    with pytest.raises(
+        ChangeRefused, match=r"changed meanwhile by shell:Anna at 14\.20: it is full\. You saw version 1"
+    ):
+        set_point(service.database, "p1", Change(Status.OPEN), shell("Bo"), ZONE, NOW, seen=1)
+    set_point(service.database, "p1", Change(Status.OPEN), shell("Bo"), ZONE, NOW, seen=2)
+
+
+def test_a_reporter_changes_points_of_their_own_districts_alone(service: Running) -> None:
+    service.put(a_point())
+    hers, other = (Operator("eva", Role.REPORTER, (district,), signed_in=True) for district in ("Farsta", "Skarpnäck"))
+    with pytest.raises(Forbidden, match=r"eva \(reporter\) may not change a point in Farsta"):
+        set_point(service.database, "p1", Change(Status.FULL), other, ZONE, NOW)
+    set_point(service.database, "p1", Change(Status.FULL), hers, ZONE, NOW)
+
+
+def test_a_change_and_the_push_it_calls_for_are_one_transaction(service: Running) -> None:
+    service.put(a_point())
+    change = Change(Status.OPEN, opens="16:00", closes="19:00")
+    set_point(service.database, "p1", change, shell("Anna"), ZONE, NOW)
+    with service.database.read() as connection:
+        moments = [at for job, at in due(connection, 2e9) if job == PUSH]
+    assert moments == [(NOW + timedelta(hours=h, minutes=m)).timestamp() for h, m in ((0, 0), (1, 40), (4, 40))]
+
+
 def test_a_point_that_is_not_there_cannot_be_set(service: Running) -> None:
     with pytest.raises(ChangeRefused, match="no point has the id 'x'"):
-        set_point(service.database, "x", Change(Status.OPEN), "Anna", "", ZONE, NOW)
+        set_point(service.database, "x", Change(Status.OPEN), shell("Anna"), ZONE, NOW)
 
 
 GEONAMES = "SE\t211 45\tMalmö\tSkåne\tM\tMalmö\t1280\t\t\t55.6\t13.0\t4\nSE\t211 46\tMalmö\tSkåne\tM\tMalmö\t1280\t\t\t55.61\t13.0\t4\n"

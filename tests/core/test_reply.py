@@ -32,7 +32,7 @@ def test_the_model_answer_in_swedish(flow: Flow) -> None:
         "Trygghetspunkt ÖPPEN nu:",
         "Exempelhallen, Testgatan 36, Farsta, ca 400 m från 12347",
         "Öppet till 22. Info, laddning, vatten, värme. Rullstol OK. Husdjur OK.",
-        "Kontrollerat 14.20. Fara för liv: 112",
+        "Kontrollerat 14.20. Sms vid ändring: svara JA. Fara för liv: 112",
         "/Stockholms stad",
     ]
 
@@ -43,7 +43,7 @@ def test_the_model_answer_in_english(flow: Flow) -> None:
         "Safety point (trygghetspunkt) OPEN now:",
         "Exempelhallen, Testgatan 36, Farsta, about 400 m from 12347",
         "Open until 22. Information, charging, water, warmth. Step-free.",
-        "Checked 14.20. Danger to life: 112",
+        "Checked 14.20. Text on change: reply YES. Danger to life: 112",
         "/City of Stockholm",
     ]
 

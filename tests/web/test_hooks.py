@@ -35,7 +35,7 @@ def turns(running: Running) -> int:
     return count
 
 
-@pytest.mark.parametrize("path", ["/twilio/sms", "/twilio/voice", "/twilio/voice/1", "/twilio/voice/status"])
+@pytest.mark.parametrize("path", ["/twilio/sms", "/twilio/voice", "/twilio/voice/1", "/twilio/voice/status", "/twilio/receipts/1", "/twilio/called/1"])
 @pytest.mark.parametrize("signature", [None, "", "bm90IHRoZSBzaWduYXR1cmU=", "ö", "x" * 5000])
 def test_without_the_providers_signature_nothing_is_answered_or_written(
     service: Running, path: str, signature: str | None
@@ -302,6 +302,8 @@ def test_every_route_states_who_may_use_it(service: Running) -> None:
         "/twilio/voice": Access.PROVIDER,
         "/twilio/voice/<int:turn>": Access.PROVIDER,
         "/twilio/voice/status": Access.PROVIDER,
+        "/twilio/receipts/<int:delivery>": Access.PROVIDER,
+        "/twilio/called/<int:delivery>": Access.PROVIDER,
         "/healthz": Access.PUBLIC,
         "/readyz": Access.PUBLIC,
         "/audio/<path:name>": Access.PUBLIC,

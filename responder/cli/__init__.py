@@ -1,6 +1,5 @@
 """The command line. No rules: read what was typed, call an action, print what came back."""
 
-import getpass
 import logging
 import sys
 import threading
@@ -14,8 +13,10 @@ from typing import Any
 import click
 
 from responder import demo as phone
-from responder.actions import load, publish
+from responder.actions import load, publish, staff
 from responder.app import create_app
+from responder.core.access import Forbidden
+from responder.core.broadcast import BroadcastError
 from responder.core.flow import FlowError, mermaid
 from responder.core.points import Status, standing
 from responder.core.pointsfile import write_points_file
@@ -30,7 +31,10 @@ from responder.web.handset import Handset, LineError, in_process, over_http
 from responder.wiring import utc_now, wire
 
 Command = Callable[..., Any]
-_TOLD = (SettingsError, FlowError, TableError, StoreAway, LineError, publish.ChangeRefused, load.DemoRefused, OSError)
+_TOLD = (
+    SettingsError, FlowError, TableError, StoreAway, LineError, publish.ChangeRefused, load.DemoRefused, OSError,
+    BroadcastError, Forbidden, staff.StaffError,
+)  # fmt: skip
 
 
 def _plainly(command: Command) -> Command:
@@ -143,12 +147,12 @@ def points() -> None:
     settings = load_settings()
     now, zone = utc_now(), settings.timezone
     with Database(settings.database_url).read() as connection:
-        rows = [point for point, _ in read_points(connection)]
-    for point in rows:
+        rows = read_points(connection)
+    for point, version in rows:
         now_is = standing(point, now, zone, timedelta(hours=settings.stale_after))
         confirmed = f"{point.confirmed_at:%Y-%m-%d %H:%M}Z" if point.confirmed_at else "never"
         flags = " unconfirmed" if now_is.unconfirmed else ""
-        click.echo(f"{point.id}\t{point.status}\t{now_is.kind}{flags}\tconfirmed {confirmed}\t{point.name}")
+        click.echo(f"{point.id}\t{point.status}\t{now_is.kind}{flags}\tconfirmed {confirmed}\tv{version}\t{point.name}")
     if not rows:
         click.echo("no points; `responder import points FILE` or `responder init --demo`")
 
@@ -167,15 +171,18 @@ def point() -> None:
 @click.option("--note", help='"" removes it.')
 @click.option("--phone", help="For on_call.")
 @click.option("--moved-to", help="For moved: the new name and address.")
-@click.option("--by", default=getpass.getuser, help="Who says so.")
+@click.option("--by", default="", help="By whom it was decided. Who typed it is known from RESPONDER_TOKEN.")
 @click.option("--decision", default="", help="The decision it rests on.")
+@click.option(
+    "--seen", type=int, help="The version you looked at (`responder points`): refused if it has changed since."
+)
 @_plainly
-def point_set(id: str, status: str, by: str, decision: str, **fields: Any) -> None:
-    """Say what a point is now; this also confirms it."""
+def point_set(id: str, status: str, by: str, decision: str, seen: int | None, **fields: Any) -> None:
+    """Say what a point is now; this also confirms it. Whose answer changes hears of it once it has settled."""
     settings = load_settings()
     change = publish.Change(Status(status), **fields)
     database, now = Database(settings.database_url), utc_now()
-    _, after = publish.set_point(database, id, change, by, decision, settings.timezone, now)
+    _, after = publish.set_point(database, id, change, who(database), settings.timezone, now, decision, by, seen)
     told = standing(after, now, settings.timezone, timedelta(hours=settings.stale_after))
     click.echo(f"{after.id} ({after.name}): {after.status}, told as {told.kind}")
 
@@ -252,3 +259,11 @@ def _typed() -> Iterator[str]:
         if not sys.stdin.isatty():
             click.echo(f"> {line.rstrip()}")
         yield line
+
+
+from responder.cli.broadcasts import broadcast, deliveries, delivery  # noqa: E402 - they need what is above
+from responder.cli.operators import operator, who  # noqa: E402
+from responder.cli.service import jobs, subscriptions  # noqa: E402
+
+for _command in (broadcast, deliveries, delivery, jobs, operator, subscriptions):
+    main.add_command(_command)

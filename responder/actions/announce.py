@@ -1,0 +1,569 @@
+"""Broadcasts that people write: drafted, submitted, approved, sent, stopped, corrected.
+
+Each is one transaction with its line in the audit log; deliveries are made in the one that says they are being sent.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+
+from sqlalchemy.engine import Connection
+
+from responder.core.access import Operator, Permission, require
+from responder.core.broadcast import (
+    BEGUN,
+    MIN_REASON,
+    RULE,
+    Audience,
+    BadTarget,
+    BadText,
+    Broadcast,
+    BroadcastError,
+    Counts,
+    Estimate,
+    Prices,
+    Priority,
+    Rates,
+    State,
+    Step,
+    Template,
+    after,
+    checked_text,
+    estimate,
+    objection,
+    waits,
+)
+from responder.core.places import Gazetteer, gazetteer
+from responder.core.wording import Channel, Wording
+from responder.core.words import clean
+from responder.settings import Settings
+from responder.store import broadcasts as store
+from responder.store.engine import Database
+from responder.store.queries import Clash, read_places
+from responder.store.schedule import DAY
+
+SCHEDULE = "schedule"  # who starts what was given a time
+HOUR = timedelta(hours=1)
+
+
+class NoSuchBroadcast(BroadcastError):
+    """An id that no broadcast has."""
+
+
+class EditedMeanwhile(BroadcastError):
+    """Somebody else changed it since it was read."""
+
+
+class NotApproved(BroadcastError):
+    """An approval by the wrong person or of the wrong version."""
+
+
+class TooDear(BroadcastError):
+    """It would cost more than is left of the day."""
+
+
+class NobodyToHear(BroadcastError):
+    """Nobody would get it."""
+
+
+class ReasonMissing(BroadcastError):
+    """Danger to life needs a reason that others understand."""
+
+
+class HasGrown(BroadcastError):
+    """It reaches so many by now that a second person must approve."""
+
+
+class NothingToCorrect(BroadcastError):
+    """Nothing of it has gone out."""
+
+
+class NotUnknown(BroadcastError):
+    """Only a delivery that nobody knows about can be resolved."""
+
+
+class Outcome(StrEnum):
+    """What an operator found out about an unknown delivery."""
+
+    SENT = "sent"
+    RESEND = "resend"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A broadcast with what operators look at. `estimate` is None where `lacking` says why there is none."""
+
+    broadcast: Broadcast
+    estimate: Estimate | None
+    lacking: str
+    progress: Mapping[str, int]
+    unknown: Sequence[store.Delivery]
+
+
+@dataclass(frozen=True)
+class Announcer:
+    """What operators do with broadcasts. Everything raises BroadcastError, Forbidden or StoreAway."""
+
+    database: Database
+    settings: Settings
+    languages: Mapping[str, Wording]
+
+    def draft(
+        self,
+        operator: Operator,
+        to: Sequence[str],
+        now: datetime,
+        texts: Mapping[str, str] | None = None,
+        fallback: str = "",
+        template: Template = Template.FREE,
+        exercise: bool = False,
+    ) -> Broadcast:
+        """A new one for the targets `to`; without `texts` it says what its template says."""
+        require(operator, Permission.DRAFT)
+        if template is Template.CORRECTION:
+            raise BroadcastError("a correction belongs to what it corrects: `responder broadcast correct ID`")
+        exercise = exercise or template is Template.EXERCISE
+        if exercise and template is Template.FREE:
+            template = Template.EXERCISE
+        said, fallback = self._texts(template, exercise, texts or {}, fallback, now, now)
+        with self.database.read() as connection:
+            audience = Audience.parse(to, _gazetteer(connection), store.point_ids(connection))
+        with self.database.write() as connection:
+            new = _new(operator, template, exercise, audience, said, fallback, now)
+            return self._added(connection, operator, new, now)
+
+    def edit(
+        self,
+        operator: Operator,
+        id: int,
+        now: datetime,
+        version: int | None = None,
+        to: Sequence[str] = (),
+        texts: Mapping[str, str] | None = None,
+        fallback: str = "",
+    ) -> Broadcast:
+        """Change what is given, leave the rest: a draft again, its approval void. `version`: the one that was read."""
+        require(operator, Permission.DRAFT)
+        with self._writing(id) as (connection, was):
+            if not was.written:
+                raise BroadcastError(f"broadcast {id} tells a changed answer; nobody wrote it and nobody can edit it")
+            state = after(was.state, Step.EDIT)
+            if version is not None and version != was.version:
+                raise EditedMeanwhile(
+                    f"{was.editors[-1]} edited broadcast {id} meanwhile: it is version {was.version}, not {version}"
+                )
+            said = {**was.texts, **self._checked(texts or {}, was.exercise)}
+            new = replace(
+                was,
+                state=state,
+                version=was.version + 1,
+                texts=said,
+                fallback=_fallback(fallback or was.fallback, said),
+                audience=self._retargeted(connection, was, to),
+                editors=(*(name for name in was.editors if name != operator.name), operator.name),
+                approved_by="",
+                approved_version=0,
+                reason="",
+                send_at=None,
+            )
+            store.drop_due(connection, _job(id), now.timestamp())
+            return self._saved(connection, operator.name, Step.EDIT, was, new, now)
+
+    def submit(self, operator: Operator, id: int, now: datetime, danger: str = "") -> tuple[Broadcast, Estimate]:
+        """Count and price it anew; it then waits for a second person, or is approved by the rule.
+
+        `danger`: why it cannot wait, where there is danger to life.
+        """
+        require(operator, Permission.DRAFT)
+        danger = clean(danger)
+        if danger and len(danger) < MIN_REASON:
+            raise ReasonMissing(f"danger to life: say why in at least {MIN_REASON} characters, {danger!r} is too short")
+        with self.database.read() as connection:  # counting a million must not keep residents waiting
+            read = self._read(connection, id)
+            after(read.state, Step.SUBMIT)
+            counts = store.counts(connection, self._selection(connection, read, now))
+        with self._writing(id) as (connection, was):
+            after(was.state, Step.SUBMIT)
+            if was.version != read.version:
+                raise EditedMeanwhile(f"{was.editors[-1]} edited broadcast {id} at the same moment; read it again")
+            return self._submitted(connection, operator, was, counts, now, danger)
+
+    def approve(self, operator: Operator, id: int, version: int, now: datetime) -> Broadcast:
+        """Approve exactly `version`, as somebody who had no hand in it."""
+        require(operator, Permission.APPROVE)
+        with self._writing(id) as (connection, was):
+            state = after(was.state, Step.APPROVE)
+            creators = {
+                account.operator.name: account.operator.created_by for account in store.read_accounts(connection)
+            }
+            why = objection(operator, was.writers, creators, version, was.version)
+            if why:
+                raise NotApproved(f"broadcast {id}: {why}")
+            new = replace(was, state=state, approved_by=operator.name, approved_version=version)
+            return self._saved(connection, operator.name, Step.APPROVE, was, new, now)
+
+    def return_(self, operator: Operator, id: int, now: datetime, why: str = "") -> Broadcast:
+        """Back to who wrote it."""
+        return self._moved(operator, Permission.APPROVE, id, Step.RETURN, now, why)
+
+    def reject(self, operator: Operator, id: int, now: datetime, why: str = "") -> Broadcast:
+        """Not this, and not in another wording either."""
+        return self._moved(operator, Permission.APPROVE, id, Step.REJECT, now, why)
+
+    def send(self, operator: Operator, id: int, now: datetime, at: datetime | None = None) -> Broadcast:
+        """Send what is approved, or leave it for `at` (in UTC)."""
+        require(operator, Permission.SEND)
+        with self._writing(id) as (connection, was):
+            after(was.state, Step.SEND)
+            store.drop_due(connection, _job(id), now.timestamp())
+            if at is None:
+                return self._started(connection, operator.name, was, now)
+            if at <= now:
+                raise BroadcastError(f"broadcast {id} cannot be sent at {at:%Y-%m-%d %H:%M} UTC, which has passed")
+            store.set_due(connection, _job(id), at.timestamp())
+            return self._saved(connection, operator.name, "schedule", was, replace(was, send_at=at.timestamp()), now)
+
+    def start_due(self, connection: Connection, id: int, now: datetime) -> bool:
+        """Start a scheduled one whose time has come; False if it was stopped, edited, moved or has grown meanwhile."""
+        was = store.read_broadcast(connection, id)
+        if not was or was.state is not State.APPROVED or was.send_at is None or was.send_at > now.timestamp():
+            return False
+        try:
+            with connection.begin_nested():
+                self._started(connection, SCHEDULE, was, now)
+        except (HasGrown, BadTarget) as error:
+            self._saved(connection, SCHEDULE, "not sent", was, replace(was, send_at=None), now, str(error))
+            return False
+        return True
+
+    def pause(self, operator: Operator, id: int, now: datetime) -> Broadcast:
+        """Send nothing more for now."""
+        return self._moved(operator, Permission.SEND, id, Step.PAUSE, now)
+
+    def resume(self, operator: Operator, id: int, now: datetime) -> Broadcast:
+        """Go on sending."""
+        return self._moved(operator, Permission.SEND, id, Step.RESUME, now)
+
+    def stop(self, operator: Operator, id: int, now: datetime) -> Broadcast:
+        """Send nothing more, ever."""
+        return self._moved(operator, Permission.SEND, id, Step.STOP, now)
+
+    def correct(
+        self,
+        operator: Operator,
+        id: int,
+        now: datetime,
+        texts: Mapping[str, str] | None = None,
+        fallback: str = "",
+    ) -> Broadcast:
+        """Stop it, and tell exactly those whom it reached that it was wrong: at once, unless `texts` make it wait."""
+        require(operator, Permission.DRAFT)
+        require(operator, Permission.SEND)
+        counts: Counts = {}  # what has a sentence in every language and never waits goes out uncounted
+        if texts:
+            with self.database.read() as connection:
+                counts = store.counts(connection, store.Selection(corrects=id))
+        with self._writing(id) as (connection, was):
+            began = was.started_at or (None if was.written else was.created_at)
+            if was.state not in BEGUN or began is None:
+                raise NothingToCorrect(f"broadcast {id} is {was.state}: nothing of it has gone out")
+            if was.state in (State.SENDING, State.PAUSED):
+                self._stopped(connection, operator, was, now)
+            about = datetime.fromtimestamp(began, UTC)
+            said, fallback = self._texts(Template.CORRECTION, was.exercise, texts or {}, fallback, about, now)
+            new = _new(operator, Template.CORRECTION, was.exercise, Audience(), said, fallback, now)
+            added = self._added(connection, operator, replace(new, corrects=id), now)
+            submitted, _ = self._submitted(connection, operator, added, counts, now, free=bool(texts))
+            if submitted.state is State.SUBMITTED:
+                return submitted
+            return self._started(connection, operator.name, submitted, now)
+
+    def resolve(self, operator: Operator, delivery: int, outcome: Outcome, now: datetime) -> None:
+        """Say what became of an unknown delivery: it was sent, or it shall be sent again."""
+        require(operator, Permission.SEND)
+        with self.database.write() as connection:
+            found = store.read_delivery(connection, delivery)
+            if found is None:
+                raise NotUnknown(f"there is no delivery {delivery}")
+            if found.state != "unknown":
+                raise NotUnknown(f"delivery {delivery} is {found.state}, not unknown")
+            try:
+                if outcome is Outcome.SENT:
+                    store.settle_unknown(connection, delivery)
+                else:
+                    self._reopened(connection, operator, found.broadcast_id, now)
+                    store.queue_unknown(connection, delivery)
+            except Clash:
+                raise NotUnknown(f"delivery {delivery} was settled at the same moment") from None
+            new = "accepted" if outcome is Outcome.SENT else "queued"
+            line = ('{"state": "unknown"}', f'{{"state": "{new}"}}')
+            store.add_line(connection, now, operator.name, f"resolve {outcome}", f"delivery:{delivery}", *line)
+
+    def show(self, operator: Operator, id: int, now: datetime) -> Seen:
+        """One of them; before it is sent with what it would come to now."""
+        require(operator, Permission.VIEW)
+        with self.database.read() as connection:
+            found = self._read(connection, id)
+            progress, unknown = store.progress(connection, id), store.read_deliveries(connection, "unknown", id, 20)
+            if found.started_at is not None or not found.written:
+                return Seen(found, None, "", progress, unknown)
+            try:
+                counts = store.counts(connection, self._selection(connection, found, now))
+                return Seen(found, self._estimate(found, counts, now), "", progress, unknown)
+            except BroadcastError as error:
+                return Seen(found, None, str(error), progress, unknown)
+
+    def newest(self, operator: Operator, most: int) -> list[Broadcast]:
+        """The newest `most`."""
+        require(operator, Permission.VIEW)
+        with self.database.read() as connection:
+            return store.read_broadcasts(connection, most)
+
+    def deliveries(self, operator: Operator, state: str, broadcast: int | None, most: int) -> Sequence[store.Delivery]:
+        """The first `most` deliveries in `state`."""
+        require(operator, Permission.VIEW)
+        with self.database.read() as connection:
+            return store.read_deliveries(connection, state, broadcast, most)
+
+    def _submitted(
+        self,
+        connection: Connection,
+        operator: Operator,
+        was: Broadcast,
+        counts: Counts,
+        now: datetime,
+        danger: str = "",
+        free: bool = True,
+    ) -> tuple[Broadcast, Estimate]:
+        """Submitted, and approved by the rule if it need not wait. A correction is never too dear, nor for too few."""
+        priced = self._estimate(was, counts, now)
+        if not was.corrects:
+            if not priced.recipients:
+                raise NobodyToHear(f"broadcast {was.id} would reach nobody: {_whom(was)}")
+            self._afford(connection, priced, now)
+        hold = waits(
+            Template(was.template),
+            priced.recipients,
+            self._recent(connection, {operator.name, *was.writers}, was.id, now),
+            self.settings.approve_above,
+            free,
+            bool(danger),
+        )
+        new = replace(
+            was,
+            state=after(was.state, Step.SUBMIT),
+            recipients=priced.recipients,
+            submitted_at=now.timestamp(),
+            reason=danger,
+        )
+        self._saved(connection, operator.name, Step.SUBMIT, was, new, now, danger)
+        if hold:
+            return new, priced
+        approved = replace(new, state=after(new.state, Step.APPROVE), approved_by=RULE, approved_version=new.version)
+        return self._saved(connection, RULE, Step.APPROVE, new, approved, now, danger), priced
+
+    def _started(self, connection: Connection, who: str, was: Broadcast, now: datetime) -> Broadcast:
+        """Being sent, with its deliveries. What the rule approved must still be what it approves."""
+        state = after(was.state, Step.SEND)
+        if was.approved_version != was.version:
+            raise NotApproved(f"broadcast {was.id}: version {was.version} is not approved")
+        new = replace(was, state=state)  # a push has its deliveries, and has begun when the first is out
+        if was.written:
+            selection = self._selection(connection, was, now)
+            recipients = store.queue(connection, was.id, selection, now.timestamp())
+            recent = self._recent(connection, set(was.writers), was.id, now)
+            above = self.settings.approve_above
+            # a correction or danger to life that the rule let through does not wait later either
+            by_size = was.approved_by == RULE and not was.reason and not was.corrects
+            if by_size and waits(Template(was.template), recipients, recent, above, free=True):
+                raise HasGrown(
+                    f"broadcast {was.id} was approved by the rule, but would now be one of {recipients + recent} in an "
+                    f"hour, and above {above} a second person must approve; edit and submit it again"
+                )
+            new = replace(new, recipients=recipients, started_at=now.timestamp())
+        return self._saved(connection, who, Step.SEND, was, new, now)
+
+    def _moved(
+        self, operator: Operator, permission: Permission, id: int, step: Step, now: datetime, why: str = ""
+    ) -> Broadcast:
+        require(operator, permission)
+        with self._writing(id) as (connection, was):
+            if step is Step.STOP:
+                return self._stopped(connection, operator, was, now)
+            new = replace(was, state=after(was.state, step))
+            return self._saved(connection, operator.name, step, was, new, now, clean(why))
+
+    def _stopped(self, connection: Connection, operator: Operator, was: Broadcast, now: datetime) -> Broadcast:
+        store.drop_due(connection, _job(was.id), now.timestamp())
+        new = replace(was, state=after(was.state, Step.STOP), finished_at=now.timestamp())
+        return self._saved(connection, operator.name, Step.STOP, was, new, now)
+
+    def _reopened(self, connection: Connection, operator: Operator, id: int, now: datetime) -> None:
+        """A delivery of this broadcast is sent again: not of one that was stopped, and one that is done goes on."""
+        was = store.read_broadcast(connection, id)
+        if was and was.state is State.STOPPED:
+            raise BroadcastError(f"broadcast {id} is stopped; nothing of it is sent again")
+        if was and was.state is State.DONE:
+            new = replace(was, state=after(was.state, Step.REOPEN), finished_at=None)
+            self._saved(connection, operator.name, Step.REOPEN, was, new, now)
+
+    @contextmanager
+    def _writing(self, id: int) -> Iterator[tuple[Connection, Broadcast]]:
+        """A transaction that has read the broadcast."""
+        with self.database.write() as connection:
+            try:
+                yield connection, self._read(connection, id)
+            except Clash:
+                raise EditedMeanwhile(
+                    f"somebody changed broadcast {id} at the same moment; look and try again"
+                ) from None
+
+    def _read(self, connection: Connection, id: int) -> Broadcast:
+        found = store.read_broadcast(connection, id)
+        if found is None or found.kind == "system":
+            raise NoSuchBroadcast(f"no broadcast {id}; `responder broadcast list` lists them")
+        return found
+
+    def _added(self, connection: Connection, operator: Operator, new: Broadcast, now: datetime) -> Broadcast:
+        added = replace(new, id=store.add_broadcast(connection, new))
+        store.add_line(connection, now, operator.name, "draft", _subject(added.id), "", store.broadcast_to_json(added))
+        return added
+
+    def _saved(
+        self,
+        connection: Connection,
+        who: str,
+        action: str,
+        was: Broadcast,
+        new: Broadcast,
+        now: datetime,
+        decision: str = "",
+    ) -> Broadcast:
+        store.save_broadcast(connection, was, new)
+        before, changed = store.broadcast_to_json(was), store.broadcast_to_json(new)
+        store.add_line(connection, now, who, str(action), _subject(was.id), before, changed, decision)
+        return new
+
+    def _texts(
+        self,
+        template: Template,
+        exercise: bool,
+        texts: Mapping[str, str],
+        fallback: str,
+        about: datetime,
+        now: datetime,
+    ) -> tuple[dict[str, str], str]:
+        """(texts, fallback): those that are given, or the prewritten ones. `about`: when what is corrected began."""
+        if texts:
+            said = self._checked(texts, exercise)
+            return said, _fallback(fallback, said)
+        if template is Template.FREE:
+            raise BroadcastError("no text; give --text sv=..., or a template that has one")
+        prewritten = {code: self._prewritten(wording, template, about, now) for code, wording in self.languages.items()}
+        said = self._checked(prewritten, exercise)
+        return said, _fallback(fallback or next(iter(said)), said)
+
+    def _prewritten(self, wording: Wording, template: Template, about: datetime, now: datetime) -> str:
+        values = {
+            "time": wording.moment(about, now, self.settings.timezone),
+            "sender": wording.sender(self.settings.sender_name),
+        }
+        return wording.say(f"broadcast.{template}", Channel.TEXT, **values)
+
+    def _checked(self, texts: Mapping[str, str], exercise: bool) -> dict[str, str]:
+        for language in texts:
+            if language not in self.languages:
+                raise BadText(language, f"no such language; there is {', '.join(self.languages)}")
+        return {language: checked_text(said, language, exercise) for language, said in texts.items()}
+
+    def _retargeted(self, connection: Connection, was: Broadcast, to: Sequence[str]) -> Audience:
+        if not to:
+            return was.audience
+        if was.corrects is not None:
+            raise BadTarget(f"a correction goes to those whom broadcast {was.corrects} reached, and to nobody else")
+        return Audience.parse(to, _gazetteer(connection), store.point_ids(connection))
+
+    def _selection(self, connection: Connection, broadcast: Broadcast, now: datetime) -> store.Selection:
+        if broadcast.corrects is not None:
+            return store.Selection(corrects=broadcast.corrects, exercise=broadcast.exercise)
+        audience = broadcast.audience
+        if audience.empty:
+            raise BadTarget(f"broadcast {broadcast.id} names nobody; give it a target")
+        placed = audience.districts or audience.areas or audience.postcodes
+        return store.Selection(
+            everyone=audience.everyone,
+            codes=audience.codes(_gazetteer(connection)) if placed else frozenset(),
+            points=audience.points,
+            since=(now - timedelta(hours=self.settings.follow_up_hours)).timestamp(),
+            exercise=broadcast.exercise,
+        )
+
+    def _estimate(self, broadcast: Broadcast, counts: Counts, now: datetime) -> Estimate:
+        prices = Prices(self.settings.price_segment, self.settings.price_call)
+        rates = Rates(self.settings.send_rate, self.settings.call_rate)
+        return estimate(broadcast.texts, broadcast.fallback, counts, prices, rates, now)
+
+    def _afford(self, connection: Connection, priced: Estimate, now: datetime) -> None:
+        settings, gone = self.settings, store.spent(connection, int(now.timestamp() // DAY))
+        left = settings.spend_per_day - gone
+        if priced.price > left:
+            raise TooDear(
+                f"it would cost {priced.price:.2f} {settings.currency}, and {max(left, 0):.2f} are left of today's "
+                f"SPEND_PER_DAY {settings.spend_per_day:.2f} ({gone:.2f} are spent)"
+            )
+
+    def _recent(self, connection: Connection, names: set[str], other_than: int, now: datetime) -> int:
+        """Recipients in the last hour of whoever of `names` had most: two do not share a limit by editing in turn."""
+        since = (now - HOUR).timestamp()
+        return max(store.recent_recipients(connection, name, since, other_than) for name in names)
+
+
+def _new(
+    operator: Operator,
+    template: Template,
+    exercise: bool,
+    audience: Audience,
+    texts: Mapping[str, str],
+    fallback: str,
+    now: datetime,
+) -> Broadcast:
+    return Broadcast(
+        id=0,
+        kind="message",
+        template=template.value,
+        exercise=exercise,
+        state=State.DRAFT,
+        version=1,
+        priority=Priority.CORRECTION if template is Template.CORRECTION else Priority.REST,
+        audience=audience,
+        texts=texts,
+        fallback=fallback,
+        operator=operator.name,
+        editors=(operator.name,),
+        created_at=now.timestamp(),
+    )
+
+
+def _fallback(language: str, texts: Mapping[str, str]) -> str:
+    if language and language not in texts:
+        raise BadText(language, "named as the fallback, but there is no text in it")
+    return language
+
+
+def _whom(broadcast: Broadcast) -> str:
+    enrolled = " (of those enrolled for exercises)" if broadcast.exercise else ""
+    return f"nobody subscribes to {', '.join(broadcast.audience.tokens())}{enrolled}"
+
+
+def _gazetteer(connection: Connection) -> Gazetteer:
+    return gazetteer(read_places(connection))
+
+
+def _job(id: int) -> str:
+    return f"send:{id}"
+
+
+def _subject(id: int) -> str:
+    return f"broadcast:{id}"

@@ -1,0 +1,405 @@
+"""Send what is queued: nothing lost, nothing doubled, nothing after STOPP or stop.
+
+A delivery is taken up under a committed lease, rendered then, looked at once more right before its POST, sent outside
+any transaction, and its outcome stored. Creating a message has no idempotency at the provider. So a request with an
+unclear end, or one that a killed process left behind, is not repeated: once its lease has run out (longer than the
+request and the provider's list can take) the provider is asked whether it has the message. Only when its list shows
+other messages of about that age, and not this one, is it sent again; what stays unclear waits for an operator.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from json import loads
+from time import monotonic
+from typing import Any
+
+from sqlalchemy.engine import Connection, Row
+
+from responder.core.broadcast import State as Stage
+from responder.core.delivery import LOOKS, OPTED_OUT, Answer, State, is_alarm, refusal
+from responder.core.message import Message, Messages
+from responder.core.pace import Pace
+from responder.core.reply import Manner, Voiceover
+from responder.core.told import Now, at
+from responder.ports import Clock, Gateway, NotSent, Sender, Sent, Unclear
+from responder.store import outbox
+from responder.store.engine import Database, StoreAway
+from responder.store.meter import SPEND, number_scope
+from responder.store.outbox import Item, Taken
+from responder.store.people import People
+from responder.store.schedule import DAY, add_usage, usage, usages
+from responder.store.snapshot import Snapshot, View
+from responder.store.vault import Vault, masked
+
+log = logging.getLogger("responder.deliver")
+
+BATCH = 100
+START_WITHIN = 5.0  # seconds after it was taken up in which a POST may begin
+FLUSH_EVERY = 0.05  # seconds
+SKEW = timedelta(seconds=60)  # between the provider's clock and ours
+HALT = 30.0  # seconds for which nothing is sent where the account is refused
+WITNESSES = 3
+AROUND = 600.0  # seconds before an unclear request from which its witnesses may be
+CAPPED = 1  # our own error code: the number had its share of the day
+CHANNELS = ("text", "call")
+_ABOUT_ANSWERS = ("status", "follow_up")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Rates (segments and calls a second), requests at once, time-outs in seconds, and the day's caps."""
+
+    send_rate: float
+    call_rate: float
+    concurrency: int
+    api_timeout: float
+    reconcile: float
+    price_segment: float
+    price_call: float
+    spend_per_day: float
+    number_per_day: int
+
+    @property
+    def lease(self) -> float:
+        """Seconds after which a POST has surely ended and the provider lists what it took."""
+        return START_WITHIN + self.api_timeout + self.reconcile
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A delivery that is taken up: the row as it stands in the table, and what is needed to send it."""
+
+    item: Item
+    number: str
+    valid: int
+    version: int  # of the points, when it was rendered
+
+
+class Deliverer:
+    """Sends for one process; `owner` names it. Not thread-safe: it lives in one event loop."""
+
+    def __init__(
+        self,
+        database: Database,
+        snapshot: Snapshot,
+        messages: Messages,
+        manner: Manner,
+        gateway: Gateway,
+        sender: Sender,
+        vault: Vault,
+        people: People,
+        clock: Clock,
+        limits: Limits,
+        owner: str,
+    ) -> None:
+        self._db, self._snapshot, self._messages, self._manner = database, snapshot, messages, manner
+        self._gateway, self._sender, self._vault, self._people = gateway, sender, vault, people
+        self._clock, self._limits, self._owner = clock, limits, owner
+        self._check = outbox.check(database.engine)
+        self._pace = {"text": Pace(limits.send_rate), "call": Pace(limits.call_rate)}
+        self._under_way: set[asyncio.Task[None]] = set()
+        self._accepted: list[tuple[Item, str]] = []
+        self._begun: set[int] = set()
+        self._flushed = 0.0
+        self._spent_out = False
+
+    async def run(self, leads: Callable[[], bool], stopping: asyncio.Event) -> None:
+        """Send for as long as this process leads, until `stopping` is set; what is under way is then waited for."""
+        looked = 0.0
+        while not stopping.is_set():
+            busy = False
+            if leads():
+                try:
+                    busy = self.start_some() > 0
+                    if monotonic() - looked > 1.0:
+                        looked = monotonic()
+                        await self.reconcile()
+                except StoreAway as error:
+                    log.error("database away, nothing is sent: %s", error)
+                except Exception:
+                    log.exception("sending goes on after an error")
+                    await asyncio.sleep(1.0)
+            self.flush(FLUSH_EVERY)
+            await asyncio.sleep(0.01 if busy or self._under_way else 0.1)
+        await self.drain()
+
+    async def close(self) -> None:
+        """Let go of the sender's connections."""
+        await self._sender.close()
+
+    async def drain(self) -> None:
+        """Wait for every request under way, and store what became of it."""
+        while self._under_way:
+            await asyncio.wait(self._under_way)
+        self.flush()
+
+    def start_some(self) -> int:
+        """Take up what may go now and begin to send it; how many. Raises StoreAway."""
+        started = 0
+        for channel in CHANNELS:
+            room = min(self._limits.concurrency - len(self._under_way), BATCH, self._pace[channel].room(monotonic()))
+            for ready in self.take_up(channel, room) if room > 0 else ():
+                task = asyncio.get_running_loop().create_task(self._post(ready))
+                self._under_way.add(task)
+                task.add_done_callback(self._under_way.discard)
+                started += 1
+        return started
+
+    # --- taking up -----------------------------------------------------------------------------------------------
+
+    def take_up(self, channel: str, most: int) -> list[Ready]:
+        """At most `most` deliveries, rendered and committed as being sent, the most urgent first. Raises StoreAway."""
+        with self._db.read() as connection:
+            broadcasts = outbox.sending(connection)
+            stamp = self._clock().timestamp()
+            if not any(outbox.queued(connection, b.id, channel, stamp, 1) for b in broadcasts):
+                return []
+        now = self._clock()
+        view = self._snapshot.read_if_changed(now)
+        stamp = now.timestamp()
+        standing, found = at(view.board, now), list[tuple[Taken, str, int]]()
+        with self._db.write() as connection:
+            if usage(connection, SPEND, int(stamp // DAY))[1] >= self._limits.spend_per_day:
+                if not self._spent_out:
+                    log.error("SPEND_PER_DAY is spent: nothing more is sent today")
+                self._spent_out = True
+                return []
+            self._spent_out = False
+            for broadcast in broadcasts:
+                items = outbox.queued(connection, broadcast.id, channel, stamp, most - len(found))
+                found += self._rendered(connection, items, broadcast, view, standing)
+                if len(found) >= most:
+                    break
+            taken = [one for one, _, _ in found]
+            items = outbox.take(connection, taken, self._owner, stamp, stamp + self._limits.lease)
+            self._charge(connection, taken, stamp)
+        self._pace[channel].spend(sum(max(1, one.segments) for one in taken))
+        return [
+            Ready(item, number, valid, view.points_version)
+            for item, (_, number, valid) in zip(items, found, strict=True)
+        ]
+
+    def _rendered(
+        self, connection: Connection, items: list[Item], broadcast: Row[Any], view: View, now: Now
+    ) -> list[tuple[Taken, str, int]]:
+        """What is to be sent of `items`: row, number, and for how many seconds it is worth anything. The rest ends."""
+        if not items:
+            return []
+        hashes = {item.number_hash for item in items}
+        stopped = outbox.suppressed(connection, hashes)
+        had = usages(connection, map(number_scope, hashes), int(now.at.timestamp() // DAY))
+        known = outbox.known_answers(connection, {item.subscription_id for item in items if item.subscription_id})
+        texts = loads(broadcast.texts) if broadcast.kind == "message" else {}
+        found: list[tuple[Taken, str, int]] = []
+        ends: dict[State, list[int]] = {State.SUPPRESSED: [], State.SUPERSEDED: [], State.FAILED: []}
+        for item in items:
+            if item.number_hash in stopped or not item.number_sealed:
+                ends[State.SUPPRESSED].append(item.id)
+                continue
+            if had.get(number_scope(item.number_hash), 0) >= self._limits.number_per_day:
+                ends[State.FAILED].append(item.id)
+                continue
+            before = known.get(item.subscription_id or 0, (item.told_before, item.said_before))
+            if item.kind == "status" and item.subscription_id not in known:
+                ends[State.SUPPRESSED].append(item.id)
+                continue
+            message = self._message(item, before, texts, broadcast.fallback, view, now)
+            if message is None:
+                ends[State.SUPERSEDED].append(item.id)
+                self._as_told(connection, item, now)
+                continue
+            body = message.text or self._spoken(message, item)
+            taken = Taken(item, body, message.segments, message.told, before[0], message.said)
+            found.append((taken, self._vault.open(item.number_sealed), message.valid))
+        for state, ids in ends.items():
+            outbox.settle(connection, ids, state, now.at.timestamp(), CAPPED if state is State.FAILED else 0)
+        return found
+
+    def _message(
+        self, item: Item, before: tuple[str, str], texts: dict[str, str], fallback: str, view: View, now: Now
+    ) -> Message | None:
+        """What the delivery says now; None if it is what they know already."""
+        over, call = Voiceover(self._manner, now.at), item.channel == "call"
+        if item.kind == "message":
+            return self._messages.written(texts, fallback, over, item.language, call)
+        if item.kind == "operator":
+            return Message(item.body)
+        place = view.gazetteer.by_code.get(item.place)
+        if place is None:
+            return None
+        if item.kind == "agree":
+            return self._messages.agree(place, over, item.language, call)
+        if item.kind == "address":
+            return self._messages.address(place, item.service, now, over, item.language)
+        told, said = before
+        broken = bool(said) and now.any_broken(said)
+        changed = item.kind == "status" and now.key(place, item.service) != told
+        if not broken and not changed:
+            return None
+        known = said if broken else told
+        return self._messages.changed(place, item.service, known, now, over, item.language, call)
+
+    def _spoken(self, message: Message, item: Item) -> str:
+        return self._gateway.call_document(message.spoken, message.again, message.after, f"/twilio/called/{item.id}")
+
+    def _as_told(self, connection: Connection, item: Item, now: Now) -> None:
+        """The point has opened again: who was told of it is to hear if it closes after all."""
+        if item.turn_id:
+            told = Taken(item, "", 0, said=item.said_before)
+            outbox.note_told(connection, [told], now.at.timestamp())
+
+    def _charge(self, connection: Connection, taken: list[Taken], stamp: float) -> None:
+        day, limits = int(stamp // DAY), self._limits
+        price = sum(t.segments * limits.price_segment if t.segments else limits.price_call for t in taken)
+        used: dict[tuple[str, int], tuple[int, float]] = {}
+        for one in taken:
+            scope = (number_scope(one.item.number_hash), day)
+            used[scope] = (used.get(scope, (0, 0.0))[0] + 1, 0.0)
+        if taken:
+            add_usage(connection, {**used, (SPEND, day): (len(taken), price)})
+
+    # --- sending -------------------------------------------------------------------------------------------------
+
+    async def _post(self, ready: Ready) -> None:
+        item = ready.item
+        receipts = f"/twilio/receipts/{item.id}?attempt={item.attempt}"
+        try:
+            if not self._may_start(ready):
+                return
+            send = (
+                self._sender.text(ready.number, item.body, receipts, ready.valid)
+                if item.channel == "text"
+                else self._sender.call(ready.number, item.body, receipts)
+            )
+            async with asyncio.timeout(self._limits.api_timeout):  # unlike wait_for, it begins at once
+                sid = await send
+            self._accepted.append((item, sid))
+        except NotSent as error:
+            self._refused(ready, error)
+        except (Unclear, TimeoutError) as error:
+            log.warning("delivery %d: unclear, to be looked up: %s", item.id, str(error) or "timed out")
+        except StoreAway as error:
+            log.error("delivery %d: database away before it was sent: %s", item.id, error)
+        except Exception:
+            log.exception("delivery %d: unclear, to be looked up", item.id)
+
+    def _may_start(self, ready: Ready) -> bool:
+        """The last look before a POST: still ours, not stopped, not overtaken, the number has not said STOPP."""
+        item = ready.item
+        rows = self._db.fetch(self._check, {"id": item.id})
+        if not rows:
+            return False
+        state, owner, stage, version, stopp = rows[0]
+        if state != State.SENDING or owner != self._owner or stopp:
+            return False
+        late = self._clock().timestamp() > item.claimed_at + START_WITHIN
+        overtaken = bool(item.kind not in ("message", "operator", "agree") and version != ready.version)
+        if stage == Stage.SENDING and not late and not overtaken:
+            return True
+        with self._db.write() as connection:
+            outbox.put_back(connection, [item], self._clock().timestamp())
+        return False
+
+    def _refused(self, ready: Ready, error: NotSent) -> None:
+        """The provider surely did not take it: again, later, or never."""
+        item, now = ready.item, self._clock().timestamp()
+        answer = refusal(error.status, error.code) if error.status else Answer.SLOW
+        if is_alarm(error.code) or answer is Answer.HALT:
+            log.error("an operator must act: the provider answers %s", error)
+        if answer is Answer.FOR_GOOD:
+            log.warning("delivery %d to %s: refused for good, %d", item.id, masked(ready.number), error.code)
+            if error.code == OPTED_OUT:
+                self._people.do(self._people.stop(self._vault.hashes(ready.number), now, str(OPTED_OUT)))
+            with self._db.write() as connection:
+                outbox.settle(connection, [item.id], State.FAILED, now, error.code)
+            return
+        wait = HALT if answer is Answer.HALT else error.wait
+        for pace in self._pace.values():
+            pace.slow_down(monotonic(), wait)
+        with self._db.write() as connection:
+            outbox.put_back(connection, [item], now)
+
+    def flush(self, every: float = 0.0) -> None:
+        """Store what the provider took, unless that was done less than `every` seconds ago."""
+        if not self._accepted or monotonic() - self._flushed < every:
+            return
+        done, self._accepted = self._accepted, []
+        stamp = self._clock().timestamp()
+        try:
+            with self._db.write() as connection:
+                outbox.accept(connection, done, stamp)
+                fresh = {item.broadcast_id for item, _ in done} - self._begun
+                outbox.begun(connection, fresh, stamp)
+            self._begun |= fresh
+        except StoreAway as error:  # they stay under their lease, and are looked up if this goes on
+            log.error("database away, %d outcomes kept: %s", len(done), error)
+            self._accepted = done + self._accepted
+        self._flushed = monotonic()
+
+    # --- finding out -----------------------------------------------------------------------------------------------
+
+    async def reconcile(self) -> int:
+        """Find out what became of deliveries whose lease has run out; how many were looked at. Raises StoreAway."""
+        now = self._clock()
+        stamp = now.timestamp()
+        self.flush()
+        with self._db.write() as connection:
+            items = outbox.expired(connection, self._owner, stamp, stamp + self._limits.lease, self._limits.concurrency)
+        if items:
+            oldest: dict[str, float] = {}
+            for item in items:
+                oldest[item.channel] = min(item.claimed_at, oldest.get(item.channel, item.claimed_at))
+            complete = {channel: await self._list_is_complete(channel, at, now) for channel, at in oldest.items()}
+            await asyncio.gather(*(self._look_up(item, complete[item.channel]) for item in items))
+        return len(items)
+
+    async def _look_up(self, item: Item, complete: bool) -> None:
+        since = datetime.fromtimestamp(item.claimed_at, UTC) - SKEW
+        found = await self._listed(self._vault.open(item.number_sealed), item.channel, since) if complete else None
+        stamp = self._clock().timestamp()
+        with self._db.write() as connection:
+            if found is not None:
+                known = outbox.provider_ids(connection, item.number_hash)
+                sid = next((s.id for s in found if s.id not in known and s.body in ("", item.body)), "")
+                if sid:
+                    outbox.accept(connection, [(item, sid)], stamp)
+                    log.info("delivery %d: the provider has it", item.id)
+                else:
+                    outbox.put_back(connection, [item], stamp, tried=True)
+                    log.info("delivery %d: the provider does not have it, it is sent again", item.id)
+            elif item.looked + 1 >= LOOKS:
+                outbox.unknown(connection, item.id)
+                log.error("delivery %d: unclear whether it was sent, an operator must decide", item.id)
+            else:
+                outbox.ask_later(connection, item.id, stamp + self._limits.reconcile * (item.looked + 1))
+
+    async def _list_is_complete(self, channel: str, oldest: float, now: datetime) -> bool:
+        """Whether the provider's list shows the newest of what it took from about `oldest` until as long ago as we are
+        willing to wait: a list that lags behind would make us send again what it has.
+        """
+        with self._db.read() as connection:
+            rows = outbox.witnesses(
+                connection, channel, oldest - AROUND, now.timestamp() - self._limits.reconcile, WITNESSES
+            )
+        since = datetime.fromtimestamp(oldest - AROUND, UTC) - SKEW
+        lists = await asyncio.gather(
+            *(self._listed(self._vault.open(row.number_sealed), channel, since) for row in rows)
+        )
+        seen = [
+            found is not None and any(sent.id == row.provider_id for sent in found)
+            for row, found in zip(rows, lists, strict=True)
+        ]
+        if not all(seen):
+            log.warning("the provider's list of %ss lags behind or is away; nothing unclear is sent again", channel)
+        return all(seen)
+
+    async def _listed(self, number: str, channel: str, since: datetime) -> list[Sent] | None:
+        """What the provider lists for a number; None if it does not answer."""
+        try:
+            return await asyncio.wait_for(self._sender.find(number, channel == "call", since), self._limits.api_timeout)
+        except (NotSent, Unclear, TimeoutError) as error:
+            log.warning("the provider's list is away: %s", str(error) or "timed out")
+            return None

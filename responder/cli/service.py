@@ -1,0 +1,44 @@
+"""`responder jobs` and `responder subscriptions`."""
+
+import logging
+import signal
+import threading
+from contextlib import closing
+
+import click
+
+from responder.cli import _plainly
+from responder.cli.operators import who
+from responder.core.access import Permission, require
+from responder.jobs import Jobs
+from responder.settings import load_settings
+from responder.store.engine import Database
+from responder.store.queries import subscription_counts
+from responder.wiring import wire
+
+
+@click.command()
+@_plainly
+def jobs() -> None:
+    """Push changes, send, and keep house, until it is told to end. Run as many as you like: one works."""
+    logging.getLogger().setLevel(logging.INFO)
+    service = wire(load_settings())
+    ending = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ending.set())
+    with closing(service.database), Jobs(service) as running:
+        click.echo(f"jobs: {running.owner}, {'leads' if running.leads() else 'waits to lead'}")
+        ending.wait()
+
+
+@click.command()
+@_plainly
+def subscriptions() -> None:
+    """How many follow which place, by language and channel. Never a number."""
+    database = Database(load_settings().database_url)
+    require(who(database), Permission.VIEW)
+    with database.read() as connection:
+        rows, numbers, stopped = subscription_counts(connection)
+    for row in rows:
+        click.echo("\t".join(str(value) for value in row))
+    click.echo(f"{sum(row[-1] for row in rows)} subscriptions of {numbers} numbers; {stopped} numbers have said STOPP")

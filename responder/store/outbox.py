@@ -1,0 +1,339 @@
+"""The outbox: taking deliveries up under a lease, and storing what became of them.
+
+Each function is a part of the caller's transaction. Times are seconds since 1970, UTC.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import Engine, bindparam, text
+from sqlalchemy.engine import Connection, Row
+
+from responder.core.broadcast import State as Stage
+from responder.core.delivery import State
+from responder.store.engine import Prepared
+from responder.store.tables import utc_param
+
+_COLUMNS = (
+    "id, broadcast_id, kind, number_hash, number_sealed, channel, language, place, service, serial, subscription_id,"
+    " turn_id, state, target, told, told_before, said, said_before, attempt, owner, claimed_at, looked, body,"
+    " provider_id, error"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A row of `deliveries`, as far as sending needs it."""
+
+    id: int
+    broadcast_id: int
+    kind: str
+    number_hash: bytes
+    number_sealed: bytes
+    channel: str
+    language: str
+    place: str
+    service: str
+    serial: str
+    subscription_id: int | None
+    turn_id: str | None
+    state: str
+    target: str
+    told: str
+    told_before: str
+    said: str
+    said_before: str
+    attempt: int
+    owner: str
+    claimed_at: float
+    looked: int
+    body: str
+    provider_id: str
+    error: int
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A delivery taken up: what is sent, and what is noted down of it."""
+
+    item: Item
+    body: str
+    segments: int
+    told: str = ""
+    told_before: str = ""
+    said: str = ""
+
+    def in_table(self, owner: str, now: float) -> Item:
+        """The row as `take` leaves it."""
+        return replace(
+            self.item, state="sending", owner=owner, claimed_at=now, looked=0, attempt=self.item.attempt + 1,
+            body=self.body, told=self.told, told_before=self.told_before, said=self.said, provider_id="",
+        )  # fmt: skip
+
+
+def sending(connection: Connection) -> list[Row[Any]]:
+    """(id, priority, kind, texts, fallback) of the broadcasts whose deliveries go out now, the most urgent first."""
+    sql = "SELECT id, priority, kind, texts, fallback FROM broadcasts WHERE state = 'sending' ORDER BY priority, id"
+    return list(connection.execute(text(sql)))
+
+
+def queued(connection: Connection, broadcast_id: int, channel: str, now: float, limit: int) -> list[Item]:
+    """At most `limit` deliveries of a broadcast that may go now."""
+    sql = (
+        f"SELECT {_COLUMNS} FROM deliveries WHERE broadcast_id = :broadcast AND channel = :channel"
+        " AND state = 'queued' AND not_before <= :now ORDER BY not_before, id LIMIT :limit"
+    )
+    values = {"broadcast": broadcast_id, "channel": channel, "now": now, "limit": limit}
+    return [Item(*row) for row in connection.execute(text(sql), values)]
+
+
+def suppressed(connection: Connection, hashes: Iterable[bytes]) -> set[bytes]:
+    """Those of `hashes` whose number said STOPP."""
+    sql = text("SELECT number_hash FROM suppressions WHERE number_hash IN :hashes")
+    return set(
+        connection.execute(sql.bindparams(bindparam("hashes", expanding=True)), {"hashes": list(hashes)}).scalars()
+    )
+
+
+def known_answers(connection: Connection, ids: Iterable[int]) -> dict[int, tuple[str, str]]:
+    """(told, said) of the active subscriptions `ids`."""
+    sql = text("SELECT id, told, said FROM subscriptions WHERE id IN :ids AND state = 'active'")
+    rows = connection.execute(sql.bindparams(bindparam("ids", expanding=True)), {"ids": list(ids)})
+    return {row.id: (row.told, row.said) for row in rows}
+
+
+def take(connection: Connection, taken: Sequence[Taken], owner: str, now: float, lease_until: float) -> list[Item]:
+    """Mark as being sent, under a lease, and note what each is told; the rows as they are then."""
+    if not taken:
+        return []
+    rows = [
+        {
+            "id": t.item.id, "owner": owner, "now": now, "until": lease_until, "body": t.body, "segments": t.segments,
+            "told": t.told, "told_before": t.told_before, "said": t.said,
+        }
+        for t in taken
+    ]  # fmt: skip
+    connection.execute(
+        text(
+            "UPDATE deliveries SET state = 'sending', owner = :owner, claimed_at = :now, lease_until = :until,"
+            " looked = 0, attempt = attempt + 1, body = :body, segments = :segments, told = :told,"
+            " told_before = :told_before, said = :said, provider_id = '' WHERE id = :id"
+        ),
+        rows,
+    )
+    note_told(connection, taken, now)
+    return [one.in_table(owner, now) for one in taken]
+
+
+def note_told(connection: Connection, taken: Iterable[Taken], now: float) -> None:
+    """What the deliveries say is from now on what their subscriptions and turns were told."""
+    subscribed = [
+        {"id": t.item.subscription_id, "told": t.told, "said": t.said, "now": now}
+        for t in taken
+        if t.item.subscription_id and t.told
+    ]
+    asked = [{"id": t.item.turn_id, "said": t.said, "now": now} for t in taken if t.item.turn_id]
+    if subscribed:
+        sql = "UPDATE subscriptions SET told = :told, said = :said, said_at = :now WHERE id = :id"
+        connection.execute(text(sql), subscribed)
+    if asked:
+        connection.execute(text("UPDATE turns SET said = :said, said_at = :now WHERE id = :id"), asked)
+
+
+def put_back(connection: Connection, items: Sequence[Item], not_before: float, tried: bool = False) -> None:
+    """Queue again what was surely not sent; what it would have told was not told. `tried`: the attempt counts."""
+    for item in items:
+        untell(connection, item)
+    rows = [{"id": item.id, "at": not_before, "back": 0 if tried else 1, "attempt": item.attempt} for item in items]
+    if rows:
+        connection.execute(
+            text(
+                "UPDATE deliveries SET state = 'queued', not_before = :at, owner = '', lease_until = 0,"
+                " attempt = attempt - :back WHERE id = :id AND state IN ('sending', 'unknown') AND attempt = :attempt"
+            ),
+            rows,
+        )
+
+
+def untell(connection: Connection, item: Item) -> None:
+    """Undo what `note_told` noted for a delivery that turned out not to have been sent."""
+    if item.subscription_id and item.told:
+        connection.execute(
+            text("UPDATE subscriptions SET told = :before, said = '' WHERE id = :id AND told = :told"),
+            {"id": item.subscription_id, "before": item.told_before, "told": item.told},
+        )
+    if item.turn_id:
+        connection.execute(
+            text("UPDATE turns SET said = '' WHERE id = :id AND said = :said"), {"id": item.turn_id, "said": item.said}
+        )
+
+
+def accept(connection: Connection, sent: Sequence[tuple[Item, str]], now: float) -> None:
+    """The provider took these, and calls them so. A receipt may have said more already; it is not undone."""
+    rows = [{"id": item.id, "attempt": item.attempt, "sid": sid, "now": now} for item, sid in sent]
+    if not rows:
+        return
+    connection.execute(
+        text(
+            "UPDATE deliveries SET provider_id = :sid, state = 'accepted', lease_until = 0 WHERE id = :id"
+            " AND attempt = :attempt AND (state IN ('sending', 'unknown', 'suppressed', 'superseded', 'stopped')"
+            " OR (state = 'queued' AND provider_id <> :sid))"
+        ),
+        rows,
+    )
+    connection.execute(text("UPDATE deliveries SET provider_id = :sid WHERE id = :id AND provider_id = ''"), rows)
+
+
+def settle(connection: Connection, ids: Iterable[int], state: State, now: float, error: int = 0) -> None:
+    """End deliveries that are not over yet as `state`, with an error code."""
+    rows = [{"id": id, "state": state.value, "now": now, "error": error} for id in ids]
+    if rows:
+        connection.execute(
+            text(
+                "UPDATE deliveries SET state = :state, settled_at = :now, error = :error, lease_until = 0"
+                " WHERE id = :id AND state IN ('queued', 'sending', 'unknown')"
+            ),
+            rows,
+        )
+
+
+def expired(connection: Connection, owner: str, now: float, until: float, limit: int) -> list[Item]:
+    """Take over deliveries whose lease has run out, until `until`, to find out what became of them."""
+    sql = f"SELECT {_COLUMNS} FROM deliveries WHERE state = 'sending' AND lease_until <= :now LIMIT :limit"
+    items = [Item(*row) for row in connection.execute(text(sql), {"now": now, "limit": limit})]
+    rows = [{"id": item.id, "owner": owner, "until": until} for item in items]
+    if rows:
+        connection.execute(
+            text("UPDATE deliveries SET owner = :owner, lease_until = :until, looked = looked + 1 WHERE id = :id"), rows
+        )
+    return items
+
+
+def unknown(connection: Connection, id: int) -> None:
+    """Leave it to an operator what is to become of a delivery."""
+    sql = text("UPDATE deliveries SET state = 'unknown', lease_until = 0 WHERE id = :id AND state = 'sending'")
+    connection.execute(sql, {"id": id})
+
+
+def ask_later(connection: Connection, id: int, at: float) -> None:
+    """Ask the provider again at `at` what became of a delivery."""
+    sql = text("UPDATE deliveries SET lease_until = :at WHERE id = :id AND state = 'sending'")
+    connection.execute(sql, {"id": id, "at": at})
+
+
+def witnesses(connection: Connection, channel: str, since: float, before: float, limit: int) -> list[Row[Any]]:
+    """(number_sealed, provider_id) of the newest deliveries of `channel` that the provider took between two times."""
+    sql = (
+        "SELECT number_sealed, provider_id FROM deliveries WHERE state IN ('accepted', 'sent', 'delivered')"
+        " AND channel = :channel AND provider_id <> '' AND created_at > :created AND claimed_at > :since"
+        " AND claimed_at < :before AND length(number_sealed) > 0 ORDER BY claimed_at DESC LIMIT :limit"
+    )
+    values = {"channel": channel, "since": since, "before": before, "limit": limit, "created": since - 86_400}
+    return list(connection.execute(text(sql), values))
+
+
+def provider_ids(connection: Connection, number_hash: bytes) -> set[str]:
+    """The provider's ids of what was sent to a number."""
+    sql = text("SELECT provider_id FROM deliveries WHERE number_hash = :hash AND provider_id <> ''")
+    return set(connection.execute(sql, {"hash": number_hash}).scalars())
+
+
+def delivery(connection: Connection, id: int) -> Item | None:
+    """One delivery."""
+    sql = f"SELECT {_COLUMNS} FROM deliveries WHERE id = :id"
+    row = connection.execute(text(sql), {"id": id}).one_or_none()
+    return Item(*row) if row else None
+
+
+def set_state(
+    connection: Connection, item: Item, state: State, now: float, error: int, provider_id: str, not_before: float
+) -> bool:
+    """Move a delivery on from the state it was read in; whether it was still in that."""
+    sql = text(
+        "UPDATE deliveries SET state = :state, error = :error, provider_id = :sid, not_before = :at, lease_until = 0,"
+        " settled_at = :settled WHERE id = :id AND state = :was AND attempt = :attempt"
+    )
+    over = state in (State.DELIVERED, State.FAILED)
+    values = {
+        "state": state.value, "error": error, "sid": provider_id or item.provider_id, "at": not_before, "id": item.id,
+        "settled": now if over else None, "was": item.state, "attempt": item.attempt,
+    }  # fmt: skip
+    return connection.execute(sql, values).rowcount > 0
+
+
+def begun(connection: Connection, broadcasts: Iterable[int], now: float) -> None:
+    """The first message of these broadcasts has gone out: from now on residents know."""
+    for id in broadcasts:
+        values = {"id": id, "now": now}
+        connection.execute(
+            text("UPDATE broadcasts SET started_at = :now WHERE id = :id AND started_at IS NULL"), values
+        )
+        run = connection.execute(text("SELECT run FROM broadcasts WHERE id = :id"), values).scalar()
+        if run is not None:
+            sql = text("UPDATE audit SET told_at = :at WHERE run = :run AND told_at IS NULL")
+            connection.execute(sql.bindparams(utc_param(now)), {"run": run})
+
+
+def finish(connection: Connection, now: float) -> int:
+    """Broadcasts that have nothing left to send are done, or empty of what was stopped; how many became done."""
+    left = "SELECT 1 FROM deliveries d WHERE d.broadcast_id = broadcasts.id AND d.state IN ('queued', 'sending')"
+    values = {"now": now, "system": "system", "sending": Stage.SENDING.value, "done": Stage.DONE.value}
+    ended = connection.execute(
+        text(
+            "UPDATE broadcasts SET state = :done, finished_at = :now WHERE state = :sending AND kind <> :system"
+            f" AND NOT EXISTS ({left})"
+        ),
+        values,
+    ).rowcount
+    connection.execute(
+        text(
+            "UPDATE deliveries SET state = 'stopped', settled_at = :now WHERE state = 'queued' AND broadcast_id IN"
+            " (SELECT id FROM broadcasts WHERE state IN ('stopped', 'rejected') AND (finished_at IS NULL"
+            " OR finished_at > :lately))"
+        ),
+        {"now": now, "lately": now - 3600},
+    )
+    return ended
+
+
+def check(engine: Engine) -> Prepared:
+    """The last look before a POST: the delivery's state and owner, its broadcast's state, the points' version, and
+    whether the number said STOPP.
+    """
+    return Prepared(
+        engine,
+        "SELECT d.state, d.owner, b.state, m.value, EXISTS (SELECT 1 FROM suppressions s WHERE s.number_hash ="
+        " d.number_hash) FROM deliveries d JOIN broadcasts b ON b.id = d.broadcast_id JOIN meta m ON m.key = 'points'"
+        " WHERE d.id = :id",
+    )
+
+
+def tell_operator(connection: Connection, row: dict[str, Any]) -> int:
+    """Queue a text to an operator: hash, sealed, body, language, now, and a `serial` of which each number gets one."""
+    sql = (
+        "INSERT INTO deliveries (broadcast_id, kind, number_hash, number_sealed, channel, language, serial, state,"
+        " body, created_at) VALUES (1, 'operator', :hash, :sealed, 'text', :language, :serial, 'queued', :body, :now)"
+        " ON CONFLICT DO NOTHING"
+    )
+    return connection.execute(text(sql), row).rowcount
+
+
+def purge(connection: Connection, before: float, unanswered: float) -> int:
+    """Delete deliveries that are over and older than `before`, finished pushes without any, and wishes to subscribe
+    that nobody has agreed to since `unanswered`; how many deliveries.
+    """
+    values = {"before": before, "unanswered": unanswered}
+    gone = connection.execute(
+        text("DELETE FROM deliveries WHERE created_at < :before AND state NOT IN ('queued', 'sending', 'unknown')"),
+        values,
+    ).rowcount
+    connection.execute(
+        text(
+            "DELETE FROM broadcasts WHERE kind = 'status' AND created_at < :before AND state IN ('done', 'stopped')"
+            " AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.broadcast_id = broadcasts.id)"
+        ),
+        values,
+    )
+    connection.execute(text("DELETE FROM subscriptions WHERE state = 'pending' AND created_at < :unanswered"), values)
+    return gone

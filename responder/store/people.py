@@ -1,0 +1,152 @@
+"""Who hears from us: subscriptions, those who said STOPP, and what residents asked for by phone.
+
+Writes come as (statement, values) to be run in the transaction of the turn that promises them.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from responder.store.engine import Database, Prepared
+
+SYSTEM = 1  # the broadcast that carries what residents ask for by phone, and what operators must hear
+STOP_REASON = "stop"
+
+_HASHES = "(SELECT :h0 UNION SELECT :h1 UNION SELECT :h2 UNION SELECT :h3)"  # a number by each LOOKUP_KEY
+
+
+class Write(NamedTuple):
+    """A statement to run in somebody else's transaction. `must`: it has to change a row, else the turn starts again."""
+
+    statement: Prepared
+    values: Mapping[str, Any]
+    must: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """A place that somebody follows. `pending`: it waits for their word."""
+
+    place: str
+    service: str
+    pending: bool
+    exercise: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """What is kept of a number: the places it follows, whether it said STOPP, what it asked for since yesterday."""
+
+    follows: tuple[Followed, ...] = ()
+    said_stop: bool = False
+    requests: int = 0
+
+
+class People:
+    """Statements about one number, which is given as its keyed hashes, newest first."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+        def prepared(sql: str) -> Prepared:
+            return Prepared(database.engine, sql.replace("(:hashes)", _HASHES))
+
+        self._follows = prepared(
+            "SELECT place, service, state, exercise FROM subscriptions WHERE number_hash IN (:hashes) ORDER BY id"
+        )
+        self._said_stop = prepared("SELECT count(*) FROM suppressions WHERE number_hash IN (:hashes)")
+        self._requests = prepared(
+            "SELECT count(*) FROM deliveries WHERE number_hash IN (:hashes) AND broadcast_id = 1"
+            " AND created_at > :since"
+        )
+        self._subscribe = prepared(
+            "INSERT INTO subscriptions (number_hash, number_sealed, channel, language, place, service, state, exercise,"
+            " told, said, said_at, created_at) SELECT :number_hash, :number_sealed, :channel, :language, :place,"
+            " :service, :state, :no, :told, :said, :at, :at WHERE (SELECT count(*) FROM subscriptions"
+            " WHERE number_hash IN (:hashes) AND NOT (place = :place AND service = :service)) < :most"
+            " ON CONFLICT (number_hash, place, service) DO UPDATE SET language = excluded.language,"
+            " state = CASE WHEN excluded.state = 'active' THEN 'active' ELSE subscriptions.state END,"
+            " told = excluded.told, said = excluded.said, said_at = excluded.said_at"
+        )
+        self._agree = prepared("UPDATE subscriptions SET state = 'active' WHERE number_hash IN (:hashes)")
+        self._unsubscribe = prepared("DELETE FROM subscriptions WHERE number_hash IN (:hashes) AND place = :place")
+        self._enrol = prepared("UPDATE subscriptions SET exercise = :yes WHERE number_hash IN (:hashes)")
+        self._lift = prepared("DELETE FROM suppressions WHERE number_hash IN (:hashes)")
+        self._suppress = prepared(
+            "INSERT INTO suppressions (number_hash, at, reason) VALUES (:number_hash, :at, :reason)"
+            " ON CONFLICT DO NOTHING"
+        )
+        self._leave = prepared("DELETE FROM subscriptions WHERE number_hash IN (:hashes)")
+        self._unsay = prepared(
+            "UPDATE turns SET said = '', sender_sealed = :nothing, body_sealed = :nothing"
+            " WHERE sender_hash IN (:hashes)"
+        )
+        self._withdraw = prepared(
+            "UPDATE deliveries SET number_sealed = :nothing, body = '', state = CASE WHEN state IN"
+            " ('queued', 'sending', 'unknown') THEN 'suppressed' ELSE state END WHERE number_hash IN (:hashes)"
+        )
+        self._request = prepared(
+            "INSERT INTO deliveries (broadcast_id, kind, number_hash, number_sealed, channel, language, place, service,"
+            " serial, state, not_before, created_at) VALUES (1, :kind, :number_hash, :number_sealed, :channel,"
+            " :language, :place, :service, :serial, 'queued', :at, :at) ON CONFLICT DO NOTHING"
+        )
+
+    def of(self, hashes: Sequence[bytes], since: float) -> Person:
+        """What is kept of the number, and how many messages it asked for by phone after `since`. Raises StoreAway."""
+        by = _by(hashes)
+        follows = tuple(
+            Followed(place, service, state == "pending", bool(exercise))
+            for place, service, state, exercise in self._db.fetch(self._follows, by)
+        )
+        ((stopped,),) = self._db.fetch(self._said_stop, by)
+        ((requests,),) = self._db.fetch(self._requests, {**by, "since": since})
+        return Person(follows, stopped > 0, requests)
+
+    def subscribe(self, hashes: Sequence[bytes], most: int, **row: Any) -> list[Write]:
+        """Follow a place, unless the number follows `most` others. `row`: number_sealed, channel, language, place,
+        service, state, told, said, at.
+        """
+        values = {**row, **_by(hashes), "number_hash": hashes[0], "most": most, "no": False}
+        return [Write(self._subscribe, values, must=True)]
+
+    def agree(self, hashes: Sequence[bytes]) -> list[Write]:
+        """What waited for the number's word is agreed to."""
+        return [Write(self._agree, _by(hashes))]
+
+    def unsubscribe(self, hashes: Sequence[bytes], place: str) -> list[Write]:
+        """Follow `place` no more."""
+        return [Write(self._unsubscribe, {**_by(hashes), "place": place})]
+
+    def enrol(self, hashes: Sequence[bytes]) -> list[Write]:
+        """Get exercises too."""
+        return [Write(self._enrol, {**_by(hashes), "yes": True})]
+
+    def lift(self, hashes: Sequence[bytes]) -> list[Write]:
+        """Take back STOPP."""
+        return [Write(self._lift, _by(hashes))]
+
+    def stop(self, hashes: Sequence[bytes], at: float, reason: str = STOP_REASON) -> list[Write]:
+        """Delete the number everywhere but as a hash on the list of those who are sent nothing, by each key."""
+        by = _by(hashes)
+        gone = [Write(s, {**by, "nothing": b""}) for s in (self._leave, self._withdraw, self._unsay)]
+        kept = [Write(self._suppress, {"number_hash": h, "at": at, "reason": reason}) for h in hashes]
+        return [*gone, *kept]
+
+    def request(self, kind: str, hashes: Sequence[bytes], **row: Any) -> list[Write]:
+        """Send what the number asked for. `row`: number_sealed, channel, language, place, service, serial, at."""
+        return [Write(self._request, {**row, "kind": kind, "number_hash": hashes[0]})]
+
+    def do(self, writes: Iterable[Write]) -> None:
+        """Run `writes` as a durable transaction of their own. Raises StoreAway."""
+
+        def work(connection: Any) -> None:
+            for write in writes:
+                write.statement.run(connection, write.values)
+
+        self._db.transact(work, durable=True)
+
+
+def _by(hashes: Sequence[bytes]) -> dict[str, Any]:
+    if len(hashes) > 4:
+        raise ValueError("LOOKUP_KEY: at most four keys at once")
+    return {f"h{n}": hashes[min(n, len(hashes) - 1)] for n in range(4)}

@@ -1,0 +1,167 @@
+"""What a push makes of subscriptions and turns: whose answer has changed, and a delivery for each, by one statement.
+
+Each function is a part of the caller's transaction. Times are seconds since 1970, UTC.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import bindparam, text
+from sqlalchemy.engine import Connection
+
+from responder.core.broadcast import Priority
+from responder.core.broadcast import State as Stage
+from responder.store.tables import utc_param
+
+
+def answers_in_use(connection: Connection) -> list[tuple[str, str, str]]:
+    """(place, service, told) of all active subscriptions, each once."""
+    sql = "SELECT DISTINCT place, service, told FROM subscriptions WHERE state = 'active'"
+    return [tuple(row) for row in connection.execute(text(sql))]
+
+
+def said_lately(connection: Connection, since: float) -> set[str]:
+    """Every list of points that somebody was sent to after `since`."""
+    sql = (
+        "SELECT DISTINCT said FROM turns WHERE said <> '' AND said_at > :since"
+        " UNION SELECT DISTINCT said FROM subscriptions WHERE said <> '' AND said_at > :since"
+    )
+    return set(connection.execute(text(sql), {"since": since}).scalars())
+
+
+def load_news(connection: Connection, rows: Sequence[Mapping[str, Any]], broken: Iterable[str]) -> None:
+    """Put a push's findings where SQL can join them: rows of place, service, told, current, news, operator."""
+    for name, columns in {
+        "push_news": "place TEXT, service TEXT, told TEXT, current TEXT, news TEXT, operator TEXT",
+        "push_broken": "said TEXT PRIMARY KEY",
+    }.items():
+        connection.execute(text(f"CREATE TEMPORARY TABLE IF NOT EXISTS {name} ({columns})"))
+        connection.execute(text(f"DELETE FROM {name}"))
+    connection.execute(text("CREATE INDEX IF NOT EXISTS push_news_answer ON push_news (place, service, told)"))
+    if rows:
+        connection.execute(
+            text("INSERT INTO push_news VALUES (:place, :service, :told, :current, :news, :operator)"), list(rows)
+        )
+    lists = [{"said": said} for said in broken]
+    if lists:
+        connection.execute(text("INSERT INTO push_broken VALUES (:said)"), lists)
+
+
+def lapse(connection: Connection) -> int:
+    """What closed as it was said to needs no message: those who knew are taken to know the present answer."""
+    sql = (
+        "UPDATE subscriptions SET told = (SELECT n.current FROM push_news n WHERE n.place = subscriptions.place"
+        " AND n.service = subscriptions.service AND n.told = subscriptions.told AND n.news = 'lapsed')"
+        " WHERE EXISTS (SELECT 1 FROM push_news n WHERE n.place = subscriptions.place"
+        " AND n.service = subscriptions.service AND n.told = subscriptions.told AND n.news = 'lapsed')"
+    )
+    return connection.execute(text(sql)).rowcount
+
+
+def supersede(connection: Connection, now: float) -> int:
+    """Unsent status messages that a newer answer overtakes; how many."""
+    sql = (
+        "UPDATE deliveries SET state = 'superseded', settled_at = :now WHERE state = 'queued' AND kind = 'status'"
+        " AND broadcast_id IN (SELECT id FROM broadcasts WHERE kind = 'status'"
+        " AND state IN ('sending', 'paused', 'submitted', 'approved')) AND EXISTS (SELECT 1 FROM push_news n"
+        " WHERE n.place = deliveries.place AND n.service = deliveries.service AND n.current <> deliveries.target)"
+    )
+    return connection.execute(text(sql), {"now": now}).rowcount
+
+
+def add_push(connection: Connection, priority: Priority, stage: Stage, operator: str, run: float, now: float) -> int:
+    """A broadcast that tells what changed; its id."""
+    sql = text(
+        "INSERT INTO broadcasts (kind, state, priority, operator, run, created_at, submitted_at) VALUES ('status',"
+        " :state, :priority, :operator, :run, :now, :now) RETURNING id"
+    )
+    values = {"state": stage.value, "priority": int(priority), "operator": operator, "run": run, "now": now}
+    return int(connection.execute(sql, values).scalar_one())
+
+
+def queue_changed(connection: Connection, broadcast_id: int, news: str, operator: str, now: float) -> int:
+    """A delivery for each subscription with such `news` by `operator`'s doing; how many."""
+    sql = (
+        "INSERT INTO deliveries (broadcast_id, kind, number_hash, number_sealed, channel, language, place, service,"
+        " subscription_id, state, target, told_before, said_before, created_at)"
+        " SELECT :broadcast, 'status', s.number_hash, s.number_sealed, s.channel, s.language, s.place, s.service, s.id,"
+        " 'queued', n.current, s.told, s.said, :now FROM push_news n JOIN subscriptions s ON s.place = n.place"
+        " AND s.service = n.service AND s.told = n.told WHERE n.news = :news AND n.operator = :operator"
+        " AND s.state = 'active' AND NOT EXISTS (SELECT 1 FROM suppressions p WHERE p.number_hash = s.number_hash)"
+        f" AND {_NOT_YET} ON CONFLICT DO NOTHING"
+    )
+    values = {"broadcast": broadcast_id, "news": news, "operator": operator, "now": now}
+    return connection.execute(text(sql), values).rowcount
+
+
+def queue_broken(connection: Connection, broadcast_id: int, since: float, now: float) -> int:
+    """A delivery for everybody who was sent to a point that has closed since: subscribers, then others once a number.
+
+    How many. The turns of those others are cleared: their delivery remembers what they were told.
+    """
+    values = {"broadcast": broadcast_id, "since": since, "now": now}
+    subscribed = (
+        "INSERT INTO deliveries (broadcast_id, kind, number_hash, number_sealed, channel, language, place, service,"
+        " subscription_id, state, target, told_before, said_before, created_at)"
+        " SELECT :broadcast, 'status', s.number_hash, s.number_sealed, s.channel, s.language, s.place, s.service, s.id,"
+        " 'queued', '', s.told, s.said, :now FROM subscriptions s JOIN push_broken b ON b.said = s.said"
+        " WHERE s.said_at > :since AND s.state = 'active' AND NOT EXISTS (SELECT 1 FROM suppressions p"
+        f" WHERE p.number_hash = s.number_hash) AND {_NOT_YET} ON CONFLICT DO NOTHING"
+    )
+    asked = (
+        "INSERT INTO deliveries (broadcast_id, kind, number_hash, number_sealed, channel, language, place, service,"
+        " turn_id, state, said_before, created_at) SELECT :broadcast, 'follow_up', sender_hash, sender_sealed, way,"
+        " language, place, service, id, 'queued', said, :now FROM (SELECT t.*, row_number() OVER (PARTITION BY"
+        " t.sender_hash ORDER BY t.said_at DESC, t.id DESC) AS place_in_line FROM turns t JOIN push_broken b"
+        " ON b.said = t.said WHERE t.said_at > :since AND t.way <> '') newest WHERE place_in_line = 1"
+        " AND length(sender_sealed) > 0"
+        " AND NOT EXISTS (SELECT 1 FROM suppressions p WHERE p.number_hash = newest.sender_hash)"
+        " AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.number_hash = newest.sender_hash"
+        " AND d.broadcast_id = :broadcast) ON CONFLICT DO NOTHING"
+    )
+    made = sum(connection.execute(text(sql), values).rowcount for sql in (subscribed, asked))
+    connection.execute(
+        text("UPDATE turns SET said = '' WHERE said_at > :since AND said IN (SELECT said FROM push_broken)"), values
+    )
+    return made
+
+
+# Not again what waits to be sent, or is being sent, to the same subscription in this push or an earlier one.
+_NOT_YET = (
+    "NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.number_hash = s.number_hash AND d.place = s.place"
+    " AND d.service = s.service AND d.kind = 'status' AND d.state = 'queued')"
+)
+
+
+def set_recipients(connection: Connection, id: int, recipients: int, stage: Stage) -> None:
+    """How many a push reaches, and whether it goes out or waits; one for nobody is not kept."""
+    values = {"id": id, "recipients": recipients, "state": stage.value}
+    if not recipients:
+        connection.execute(text("DELETE FROM broadcasts WHERE id = :id"), values)
+        return
+    sql = text("UPDATE broadcasts SET recipients = :recipients, state = :state WHERE id = :id")
+    connection.execute(sql, values)
+
+
+def changes_since(connection: Connection, since: float) -> dict[str, str]:
+    """Point id to what it was (JSON, "" if it is new) before the first change after `since`."""
+    sql = text("SELECT subject, before FROM audit WHERE at > :at AND subject NOT LIKE '%:%' ORDER BY id")
+    found: dict[str, str] = {}
+    for row in connection.execute(sql.bindparams(utc_param(since))):
+        found.setdefault(row.subject, row.before)
+    return found
+
+
+def last_changed_by(connection: Connection, subjects: Iterable[str]) -> dict[str, str]:
+    """Point id to who changed it last."""
+    sql = text(
+        "SELECT a.subject, a.who FROM audit a JOIN (SELECT subject, max(id) AS id FROM audit WHERE subject IN :subjects"
+        " GROUP BY subject) newest ON newest.id = a.id"
+    ).bindparams(bindparam("subjects", expanding=True))
+    return {row.subject: row.who for row in connection.execute(sql, {"subjects": list(subjects)})}
+
+
+def taken_in(connection: Connection, run: float, until: float) -> None:
+    """The changes of points up to `until` are dealt with by the push `run`."""
+    sql = text("UPDATE audit SET run = :run WHERE run IS NULL AND at <= :at AND subject NOT LIKE '%:%'")
+    connection.execute(sql.bindparams(utc_param(until)), {"run": run})

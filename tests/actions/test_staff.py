@@ -1,0 +1,118 @@
+"""Accounts: who may make them, that a token is told once, and that there is always an admin."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from responder.actions import staff
+from responder.core.access import Forbidden, Operator, Role, shell
+from responder.store.engine import Database
+from responder.store.queries import audit_log
+from responder.store.vault import Vault
+from tests.conftest import NOW
+
+VAULT = Vault(("number key",), ("lookup key",))
+ROOT = shell("root")
+
+
+@pytest.fixture
+def database(tmp_path: Path, prepared: Path) -> Iterator[Database]:
+    """A database without accounts."""
+    path = tmp_path / "staff.db"
+    path.write_bytes(prepared.read_bytes())
+    found = Database(f"sqlite:///{path}")
+    yield found
+    found.close()
+
+
+def add(database: Database, by: Operator, name: str, role: Role = Role.COMMUNICATOR, **more: object) -> Operator:
+    """Add an account and sign in with its token."""
+    return staff.signed_in(database, staff.add(database, VAULT, by, name, role, NOW, **more))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def anna(database: Database) -> Operator:
+    """The first admin."""
+    return add(database, ROOT, "anna", Role.ADMIN)
+
+
+def test_a_bare_shell_adds_the_first_admin_and_nobody_else(database: Database) -> None:
+    with pytest.raises(staff.BadAccount, match="the first account must be an admin, not approver"):
+        add(database, ROOT, "bo", Role.APPROVER)
+    assert add(database, ROOT, "anna", Role.ADMIN).created_by == "shell:root"
+    with pytest.raises(Forbidden, match="shell:root may not manage operators: sign in with RESPONDER_TOKEN"):
+        add(database, ROOT, "bo", Role.ADMIN)
+
+
+def test_only_a_signed_in_admin_manages_accounts(database: Database, anna: Operator) -> None:
+    bo = add(database, anna, "bo", Role.APPROVER)
+    for somebody in (bo, ROOT):
+        with pytest.raises(Forbidden):
+            add(database, somebody, "carl")
+        with pytest.raises(Forbidden):
+            staff.set_role(database, somebody, "bo", Role.ADMIN, NOW)
+        with pytest.raises(Forbidden):
+            staff.disable(database, somebody, "anna", NOW)
+
+
+def test_only_a_hash_of_the_token_is_kept(database: Database) -> None:
+    token = staff.add(database, VAULT, ROOT, "anna", Role.ADMIN, NOW)
+    with database.read() as connection:
+        row = connection.execute(text("SELECT * FROM operators")).one()
+        log = audit_log(connection, "operator:anna")
+    assert row.token_hash == hashlib.sha256(token.encode()).hexdigest()
+    assert token not in f"{row} {log}"
+    assert [(line.who, line.action) for line in log] == [("shell:root", "add")]
+
+
+def test_signing_in_tells_who_it_is(database: Database, anna: Operator) -> None:
+    bo = add(database, anna, " Bo ", Role.REPORTER, districts=["Farsta", "Farsta"])
+    assert bo == Operator("bo", Role.REPORTER, ("Farsta",), "anna", signed_in=True)
+
+
+def test_an_unknown_token_and_that_of_a_disabled_account_are_refused(database: Database, anna: Operator) -> None:
+    token = staff.add(database, VAULT, anna, "bo", Role.APPROVER, NOW)
+    with pytest.raises(staff.UnknownToken):
+        staff.signed_in(database, token + "x")
+    staff.disable(database, anna, "bo", NOW)
+    with pytest.raises(staff.Disabled, match="the account bo is disabled"):
+        staff.signed_in(database, token)
+    with pytest.raises(staff.BadAccount, match="disabled already"):
+        staff.disable(database, anna, "bo", NOW)
+
+
+def test_the_last_admin_stays_one(database: Database, anna: Operator) -> None:
+    add(database, anna, "bo", Role.APPROVER)
+    with pytest.raises(staff.LastAdmin, match="anna is the last admin"):
+        staff.disable(database, anna, "anna", NOW)
+    with pytest.raises(staff.LastAdmin):
+        staff.set_role(database, anna, "anna", Role.VIEWER, NOW)
+    staff.set_role(database, anna, "bo", Role.ADMIN, NOW)
+    staff.disable(database, anna, "anna", NOW)
+    with pytest.raises(staff.LastAdmin, match="bo is the last admin"):
+        staff.set_role(database, Operator("bo", Role.ADMIN, signed_in=True), "bo", Role.APPROVER, NOW)
+
+
+@pytest.mark.parametrize("name", ["", "shell:root", "rule of thumb", "-bo", "b" * 41])
+def test_a_name_that_could_be_taken_for_another_is_refused(database: Database, name: str) -> None:
+    with pytest.raises(staff.BadAccount, match="a name is letters"):
+        add(database, ROOT, name, Role.ADMIN)
+
+
+def test_a_name_is_given_once(database: Database, anna: Operator) -> None:
+    with pytest.raises(staff.BadAccount, match="already an account 'anna'"):
+        add(database, anna, "Anna")
+    with pytest.raises(staff.BadAccount, match="no account is called 'carl'"):
+        staff.set_role(database, anna, "carl", Role.VIEWER, NOW)
+
+
+def test_a_phone_is_sealed_and_must_be_a_number(database: Database, anna: Operator) -> None:
+    add(database, anna, "bo", phone="+46 70-123 45 67")
+    bo = next(account for account in staff.accounts(database, anna) if account.operator.name == "bo")
+    assert VAULT.open(bo.phone_sealed) == "+46701234567"
+    for wrong in ("0701234567", "+46", "hej"):
+        with pytest.raises(staff.BadAccount, match="phone"):
+            add(database, anna, "carl", phone=wrong)

@@ -1,0 +1,517 @@
+"""Sending under faults: what was taken is never sent again, what was not is, and nothing goes after STOPP or stop."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from twilio.request_validator import RequestValidator
+
+from responder.actions import staff
+from responder.actions.announce import Announcer, Outcome
+from responder.actions.housekeep import keep_house
+from responder.core.access import Operator, Role, shell
+from responder.core.points import Status
+from responder.store import outbox
+from tests.conftest import TOKEN, URL, a_point
+from tests.fakes.twilio import Answers, Faults
+from tests.sending.conftest import LANDLINE, MOBILE, OTHER, Line
+
+ANNA = Operator("anna", Role.APPROVER, signed_in=True)
+LEASE = 5 + 2 + 30 + 1  # seconds after which a delivery is looked up: START_WITHIN, API_TIMEOUT, RECONCILE_SECONDS
+
+
+def subscribe(line: Line, *numbers: str) -> None:
+    for number in numbers or (MOBILE,):
+        assert line.text(number, "START 12347").startswith("Klart")
+
+
+def closed(line: Line) -> None:
+    """A closed door is queued for every subscriber."""
+    line.set("near", Status.CLOSED)
+    line.push()
+
+
+def announce(line: Line, text: str = "Vatten finns vid Farsta centrum.") -> int:
+    """A broadcast to everybody, being sent; its id."""
+    announcer = Announcer(line.service.database, line.service.settings, line.service.flow.languages)
+    now = line.running.clock.now
+    made = announcer.draft(ANNA, ["everyone"], now, {"sv": text}, "sv")
+    announcer.submit(ANNA, made.id, now)
+    announcer.send(ANNA, made.id, now)
+    return made.id
+
+
+def lease_out(line: Line) -> None:
+    line.running.clock.pass_time(seconds=LEASE)
+
+
+# --- faults of the provider ---------------------------------------------------------------------------------------------
+
+
+def test_a_lost_response_is_looked_up_and_not_sent_again(line: Line) -> None:
+    subscribe(line)
+    closed(line)
+    line.fake.faults = Faults(lose=1, receipts=False)
+    line.send()
+    assert line.states() == {"sending": 1}
+    line.fake.faults = Faults()
+    lease_out(line)
+    assert line.reconcile() == 1
+    assert (line.states(), line.send(), len(line.fake.accepted)) == ({"accepted": 1}, 0, 1)
+
+
+def test_an_error_although_it_was_taken_is_looked_up(line: Line) -> None:
+    subscribe(line)
+    closed(line)
+    line.fake.faults = Faults(error_after=1, receipts=False)
+    line.send()
+    line.fake.faults = Faults()
+    lease_out(line)
+    line.reconcile()
+    assert (line.send(), len(line.fake.accepted)) == (0, 1)
+
+
+def test_what_the_provider_does_not_have_is_sent_again_with_what_is_true_then(line: Line) -> None:
+    subscribe(line)
+    closed(line)
+    line.fake.faults = Faults(error_before=1)
+    line.send()
+    line.fake.faults = Faults()
+    line.set("far", Status.CLOSED)
+    lease_out(line)
+    assert (line.reconcile(), line.send(), len(line.fake.accepted)) == (1, 1, 1)
+    assert "Ingen trygghetspunkt är öppen" in line.texts(MOBILE)[0]
+
+
+def test_a_stall_is_cut_off_by_our_time_out(connect: Callable[..., Line]) -> None:
+    line = connect(api_timeout=0.3)
+    line.running.put(a_point("near"))
+    subscribe(line)
+    closed(line)
+    line.fake.faults = Faults(stall_after=1, stall_seconds=2, receipts=False)
+    line.send(until_idle=False)
+    assert line.states() == {"sending": 1}
+    line.fake.faults = Faults()
+    lease_out(line)
+    line.reconcile()
+    assert line.states() == {"accepted": 1}
+
+
+def test_too_fast_pauses_every_sender_and_loses_nothing(line: Line) -> None:
+    subscribe(line)
+    closed(line)
+    line.fake.faults = Faults(too_many=1, retry_after=7)
+
+    async def sending() -> tuple[int, float]:
+        deliverer = line.service.deliverer("a")
+        deliverer.start_some()
+        await deliverer.drain()
+        again = deliverer.start_some()
+        await deliverer.close()
+        return again, deliverer._pace["call"].share
+
+    again, share = asyncio.run(sending())
+    assert (again, share) == (0, pytest.approx(0.5, abs=0.1))
+    assert line.states() == {"queued": 1}
+    line.fake.faults = Faults()
+    assert (line.send(), line.rows("SELECT attempt FROM deliveries")) == (1, [(1,)])
+
+
+def test_an_opted_out_number_is_suppressed_and_deleted(line: Line) -> None:
+    subscribe(line)
+    closed(line)
+    line.fake.refuse(MOBILE, 21610)
+    line.send()
+    assert line.rows("SELECT reason FROM suppressions") == [("21610",)]
+    assert line.rows("SELECT count(*) FROM subscriptions") == [(0,)]
+    assert line.send() == 0
+
+
+@pytest.mark.parametrize("code", [21211, 21612, 21614])
+def test_a_permanent_refusal_is_final(line: Line, code: int) -> None:
+    subscribe(line)
+    closed(line)
+    line.fake.refuse(MOBILE, code)
+    line.send()
+    assert line.rows("SELECT state, error FROM deliveries") == [("failed", code)]
+    assert line.send() == 0
+
+
+def test_a_refused_account_stops_all_sending_until_somebody_acts(
+    connect: Callable[..., Line], caplog: pytest.LogCaptureFixture
+) -> None:
+    line = connect(twilio_account_sid="AC" + "9" * 32)
+    line.running.put(a_point("near"))
+    subscribe(line)
+    closed(line)
+    line.send()
+    assert line.states() == {"queued": 1}
+    assert "an operator must act" in caplog.text
+
+
+def test_a_provider_that_is_away_costs_nothing_but_time(line: Line) -> None:
+    subscribe(line)
+    closed(line)
+    line.fake.outage = "refuse"
+    line.send()
+    assert line.states() == {"queued": 1}
+    line.fake.outage = None
+    assert line.send() == 1
+
+
+def test_a_phone_that_is_off_hears_later_what_is_true_then(line: Line) -> None:
+    subscribe(line)
+    closed(line)
+    line.fake.undeliverable(MOBILE, 30003)
+    line.send()
+    assert line.states() == {"queued": 1}
+    assert line.rows("SELECT told FROM subscriptions") == [("open near open 0",)]  # it was not told
+    line.set("near", Status.OPEN)
+    line.running.clock.pass_time(minutes=31)
+    assert (line.send(), line.states()) == (0, {"superseded": 1})
+
+
+# --- a process that dies -------------------------------------------------------------------------------------------------
+
+
+def test_what_a_dead_process_had_taken_up_but_not_sent_is_sent_by_another(line: Line) -> None:
+    subscribe(line)
+    closed(line)
+    line.service.deliverer("dead").take_up("text", 10)
+    assert line.send("heir") == 0
+    lease_out(line)
+    assert (line.reconcile("heir"), line.send("heir"), len(line.texts(MOBILE))) == (1, 1, 1)
+
+
+def test_what_a_dead_process_had_sent_is_found_and_not_sent_again(line: Line) -> None:
+    subscribe(line)
+    closed(line)
+    line.fake.faults = Faults(receipts=False)
+
+    async def dying() -> None:
+        deliverer = line.service.deliverer("dead")
+        deliverer.start_some()
+        await asyncio.wait(deliverer._under_way)
+        await deliverer.close()  # and what it was told is never stored
+
+    asyncio.run(dying())
+    assert line.states() == {"sending": 1}
+    lease_out(line)
+    assert (line.reconcile("heir"), line.send("heir"), len(line.fake.accepted)) == (1, 0, 1)
+
+
+def test_a_process_that_was_frozen_sends_nothing_when_it_wakes(line: Line) -> None:
+    subscribe(line)
+    closed(line)
+
+    async def waking() -> None:
+        frozen, heir = line.service.deliverer("frozen"), line.service.deliverer("heir")
+        (ready,) = frozen.take_up("text", 10)
+        lease_out(line)
+        await heir.reconcile()
+        heir.start_some()
+        await heir.drain()
+        await frozen._post(ready)
+        await frozen.close()
+        await heir.close()
+
+    asyncio.run(waking())
+    assert len(line.fake.accepted) == 1
+
+
+def test_a_list_that_lags_behind_makes_us_wait_and_then_ask_an_operator(line: Line) -> None:
+    subscribe(line, MOBILE, OTHER)
+    closed(line)
+    line.fake.refuse(OTHER, 21612)
+    line.fake.faults = Faults(list_delay=3600, receipts=False)
+    line.send()  # MOBILE's is a witness: taken, and not listed
+    subscribe(line, LANDLINE[:-1] + "1")
+    announce(line)
+    line.service.deliverer("dead").take_up("text", 1)
+    for _ in range(8):
+        line.running.clock.pass_time(minutes=10)
+        line.reconcile()
+    assert line.states()["unknown"] == 1
+    announcer = Announcer(line.service.database, line.service.settings, line.service.flow.languages)
+    ((id,),) = line.rows("SELECT id FROM deliveries WHERE state = 'unknown'")
+    announcer.resolve(ANNA, id, Outcome.RESEND, line.running.clock.now)
+    assert line.send() > 0
+
+
+# --- STOPP and stop --------------------------------------------------------------------------------------------------
+
+
+def test_stop_between_taking_up_and_the_post_is_obeyed(line: Line) -> None:
+    subscribe(line)
+    closed(line)
+
+    async def late() -> None:
+        deliverer = line.service.deliverer("a")
+        (ready,) = deliverer.take_up("text", 10)
+        line.text(MOBILE, "STOPP")
+        await deliverer._post(ready)
+        await deliverer.close()
+
+    asyncio.run(late())
+    assert (line.fake.posts, line.states()) == ((), {"suppressed": 1})
+
+
+def test_a_broadcast_that_is_stopped_starts_no_further_post(line: Line) -> None:
+    subscribe(line)
+    id = announce(line)
+    announcer = Announcer(line.service.database, line.service.settings, line.service.flow.languages)
+
+    async def late() -> None:
+        deliverer = line.service.deliverer("a")
+        (ready,) = deliverer.take_up("text", 10)
+        announcer.stop(ANNA, id, line.running.clock.now)
+        await deliverer._post(ready)
+        await deliverer.close()
+
+    asyncio.run(late())
+    assert (line.fake.posts, line.send()) == ((), 0)
+
+
+def test_a_change_between_taking_up_and_the_post_is_told_and_not_the_old_answer(line: Line) -> None:
+    subscribe(line)
+    closed(line)
+
+    async def late() -> None:
+        deliverer = line.service.deliverer("a")
+        (ready,) = deliverer.take_up("text", 10)
+        line.set("far", Status.FULL)
+        await deliverer._post(ready)
+        await deliverer.close()
+
+    asyncio.run(late())
+    assert line.fake.posts == ()
+    assert line.send() == 1
+    assert "FULL" in line.texts(MOBILE)[0]
+
+
+def test_pause_and_resume(line: Line) -> None:
+    subscribe(line)
+    id = announce(line)
+    announcer = Announcer(line.service.database, line.service.settings, line.service.flow.languages)
+    announcer.pause(ANNA, id, line.running.clock.now)
+    assert line.send() == 0
+    announcer.resume(ANNA, id, line.running.clock.now)
+    assert line.send() == 1
+
+
+# --- receipts ----------------------------------------------------------------------------------------------------------
+
+
+def receipt(line: Line, delivery: int, status: str, sid: str = "SM1", token: str = TOKEN, attempt: int = 1) -> int:
+    path = f"/twilio/receipts/{delivery}?attempt={attempt}"
+    form = {"MessageSid": sid, "MessageStatus": status}
+    signature = RequestValidator(token).compute_signature(URL + path, form)
+    client = line.running.app.test_client()
+    return client.post(path, data=form, headers={"X-Twilio-Signature": signature}).status_code
+
+
+def test_receipts_late_twice_and_in_any_order(line: Line) -> None:
+    subscribe(line, MOBILE, OTHER)
+    closed(line)
+    line.fake.faults = Faults(receipt_double=1, receipt_shuffle=True, receipt_early=1)
+    line.send()
+    assert line.states() == {"delivered": 2}
+
+
+def test_a_forged_receipt_is_refused_and_writes_nothing(line: Line) -> None:
+    subscribe(line)
+    closed(line)
+    before = line.rows("SELECT * FROM deliveries")
+    assert receipt(line, 1, "delivered", token="another token") == 403
+    assert line.rows("SELECT * FROM deliveries") == before
+
+
+def test_a_receipt_for_what_is_not_known_is_acknowledged(line: Line) -> None:
+    assert receipt(line, 4711, "delivered") == 200
+    assert line.rows("SELECT count(*) FROM deliveries") == [(0,)]
+
+
+def test_a_receipt_without_a_status_is_a_bad_request(line: Line) -> None:
+    assert receipt(line, 1, "") == 400
+
+
+def test_a_receipt_that_comes_before_our_own_commit_stands(line: Line) -> None:
+    subscribe(line)
+    closed(line)
+    line.service.deliverer("dead").take_up("text", 10)
+    receipt(line, 1, "delivered", "SM-early")
+    assert line.states() == {"delivered": 1}
+    lease_out(line)
+    assert (line.reconcile(), line.send()) == (0, 0)
+
+
+def test_two_messages_for_one_delivery_are_an_alarm(line: Line, caplog: pytest.LogCaptureFixture) -> None:
+    subscribe(line)
+    closed(line)
+    line.fake.faults = Faults(receipts=False)
+    line.send()
+    receipt(line, 1, "delivered", "SM-another")
+    assert "delivery 1: two messages" in caplog.text
+
+
+def test_a_key_without_the_providers_signature_stops_nobody(line: Line) -> None:
+    response = line.running.app.test_client().post("/twilio/called/1", data={"CallSid": "CA1", "Digits": "9"})
+    assert response.status_code == 403
+
+
+# --- caps ----------------------------------------------------------------------------------------------------------------
+
+
+def test_the_days_spend_ends_all_sending(connect: Callable[..., Line], caplog: pytest.LogCaptureFixture) -> None:
+    line = connect(spend_per_day=5.0, price_segment=1.0)
+    line.running.put(a_point("near"), a_point("far", lat=59.26))
+    subscribe(line)
+    closed(line)
+    for _ in range(4):
+        line.running.clock.pass_time(seconds=2)  # the counts of the processes are put together once a second
+        line.text(OTHER, "12347")
+    assert line.send() == 0
+    assert "SPEND_PER_DAY is spent" in caplog.text
+    assert line.text(OTHER, "12347") == ""
+    line.text(MOBILE, "STOPP")  # is done all the same
+    assert line.rows("SELECT count(*) FROM suppressions") == [(1,)]
+    line.running.clock.pass_time(days=1)
+    assert line.text(OTHER, "12347") != ""
+
+
+def test_a_number_gets_its_share_of_the_day_and_is_told_once_when_it_is_used_up(connect: Callable[..., Line]) -> None:
+    line = connect(number_per_day=4)
+    line.running.put(a_point("near"))
+    replies = []
+    for number in range(7):
+        line.running.clock.pass_time(minutes=6)
+        replies.append(line.text(MOBILE, "12347" if number % 2 else "Farsta"))
+    assert [reply[:16] for reply in replies[:4]] != ["Vi kan inte svar"] * 4
+    assert replies[4].startswith("Vi kan inte svara ditt nummer fler gånger i dag")
+    assert replies[5:] == ["", ""]
+    assert line.text(OTHER, "12347") != ""
+
+
+def test_a_range_of_numbers_cannot_pump_traffic(connect: Callable[..., Line]) -> None:
+    line = connect(prefix_per_hour=5)
+    line.running.put(a_point("near"))
+    answered = [bool(line.text(f"+3725{number:06d}", "12347")) for number in range(10)]
+    assert answered == [True] * 5 + [False] * 5
+    assert line.text(MOBILE, "12347") != ""
+
+
+def test_deliveries_count_towards_a_numbers_share(connect: Callable[..., Line]) -> None:
+    line = connect(number_per_day=1)
+    line.running.put(a_point("near"), a_point("far", lat=59.26))
+    subscribe(line)
+    closed(line)
+    line.running.clock.pass_time(seconds=2)
+    line.text(OTHER, "hej")  # the counts are exchanged
+    line.send()
+    line.set("near", Status.OPEN)
+    line.push()
+    line.send()
+    assert line.rows("SELECT state, error FROM deliveries ORDER BY id")[-1] == ("failed", 1)
+
+
+# --- what goes first, and what is kept ------------------------------------------------------------------------------------
+
+
+def test_corrections_go_first_then_closed_doors_then_status_then_the_rest(line: Line) -> None:
+    subscribe(line, MOBILE)
+    line.set("near", Status.CLOSED)
+    line.push()
+    line.send()
+    subscribe(line, OTHER)
+    first = announce(line, "Första meddelandet.")
+    line.send()
+    announce(line, "Andra meddelandet.")
+    line.set("near", Status.OPEN)
+    line.push()
+    line.text("+46701740607", "Farsta")
+    line.set("far", Status.CLOSED)
+    line.push()
+    announcer = Announcer(line.service.database, line.service.settings, line.service.flow.languages)
+    announcer.correct(ANNA, first, line.running.clock.now)
+    seen = len(line.fake.accepted)
+    line.send()
+    bodies = [sent.body.split()[0] for sent in line.fake.accepted[seen:]]
+    assert bodies == ["RÄTTELSE:"] * 2 + ["ÄNDRAT"] * 3 + ["Andra"] * 2
+
+
+def test_a_broadcast_is_called_to_landlines_twice_over(line: Line) -> None:
+    phone = line.running.another_phone(LANDLINE)
+    phone.call()
+    phone.keys("12347")
+    phone.keys("4")
+    line.fake.phone(LANDLINE).behaves = [Answers("1"), Answers()]
+    line.send()
+    announce(line)
+    line.send()
+    assert line.calls(LANDLINE)[1].count("Vatten finns vid Farsta centrum.") == 2
+
+
+def test_a_broadcast_is_done_when_nothing_is_left(line: Line) -> None:
+    subscribe(line)
+    id = announce(line)
+    line.send()
+    with line.service.database.write() as connection:
+        assert outbox.finish(connection, 1.0) == 1
+    assert line.rows("SELECT state FROM broadcasts WHERE id = ?", id) == [("done",)]
+
+
+def test_numbers_are_sealed_in_the_outbox_and_masked_in_logs(line: Line, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, logger="responder")
+    subscribe(line)
+    closed(line)
+    line.fake.refuse(MOBILE, 21614)
+    line.send()
+    line.running.database.close()
+    assert MOBILE not in caplog.text
+    assert MOBILE[1:].encode() not in line.running.path.read_bytes()
+
+
+def test_what_is_over_is_deleted_after_retain_days(line: Line) -> None:
+    subscribe(line)
+    closed(line)
+    line.send()
+    with line.service.database.write() as connection:
+        outbox.finish(connection, 1.0)
+    phone = line.running.another_phone(OTHER)
+    phone.call()
+    phone.keys("12347")
+    phone.keys("4")  # and never says JA
+    line.running.clock.pass_time(days=8)
+    now = line.running.clock.now
+    view = line.service.snapshot.read_if_changed(now)
+    keep_house(line.service.database, line.service.vault, line.service.messages, view, line.service.settings, now)
+    assert line.rows("SELECT state FROM deliveries WHERE broadcast_id > 1") == []
+    assert line.rows("SELECT count(*) FROM turns") == [(0,)]
+    assert line.rows("SELECT count(*) FROM subscriptions") == [(1,)]
+    assert line.rows("SELECT count(*) FROM broadcasts WHERE kind = 'status'") == [(0,)]
+
+
+def test_operators_of_a_stale_point_are_told_once(line: Line) -> None:
+    database, vault = line.service.database, line.service.vault
+    staff.add(database, vault, shell("x"), "chef", Role.ADMIN, line.running.clock.now)
+    boss = Operator("chef", Role.ADMIN, signed_in=True)
+    now = line.running.clock.now
+    staff.add(database, vault, boss, "eva", Role.REPORTER, now, ["Farsta"], MOBILE)
+    staff.add(database, vault, boss, "bo", Role.REPORTER, now, ["Skarpnäck"], OTHER)
+    for _ in range(2):
+        line.running.clock.pass_time(hours=13)
+        now = line.running.clock.now
+        view = line.service.snapshot.read_if_changed(now)
+        keep_house(database, vault, line.service.messages, view, line.service.settings, now)
+        line.send()
+    assert [text.split(":")[0] for text in line.texts(MOBILE)] == ["Hallen far", "Hallen near"]
+    assert line.texts(OTHER) == []
+
+
+def test_the_clock_is_injected(line: Line) -> None:
+    """Nothing above waited for the time that it let pass."""
+    assert line.service.clock() == line.running.clock.now
+    line.running.clock.pass_time(days=1)
+    assert line.service.clock() - line.running.clock.now == timedelta(0)
