@@ -18,7 +18,7 @@ install: .venv/ready ## a virtual environment with what the lock file names
 	@touch $@
 
 demo: install ## the service on SQLite with demo points, and a phone in the terminal
-	@$(BIN)/responder demo $(ARGS)
+	@$(BIN)/python -m tests.fakes.demo $(ARGS)
 
 test: install ## the tests that need Python and make only
 	@$(BIN)/python -m pytest $(ARGS)

@@ -2,14 +2,25 @@
 
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 
 from flask import Flask
 from werkzeug.serving import WSGIRequestHandler, make_server
 
+from responder.actions.announce import Announcer
+from responder.actions.publish import Change, set_point
+from responder.core.access import shell
+from responder.core.points import Status
+from responder.store.outbox import is_quiet
 from responder.web.handset import Handset
+from responder.wiring import Service
 
+CLOSING = "demo-farsta"  # the point that closes
+ASKING, MOBILE, LANDLINE = "+46701740606", "+46701740605", "+46846500400"  # of the ranges that are kept for films
+WRITTEN = "DEMO: Vattentank vid Farsta centrum till kl 20."
 TEXTS = ("hej", "12347", "MER", "Bagarmosen", "var kan jag ladda mobilen i farsta?", "Where can I get water in Kista?")
 
 
@@ -46,15 +57,62 @@ def transcript(handset: Handset, show: Callable[[str], None]) -> None:
     """A handful of texts, then a call."""
     show("--- texts ---")
     for text in TEXTS:
-        show(f"> {text}")
-        show(_indented(handset.text(text)))
+        _text(handset, text, show)
     show("--- a call ---")
-    for line in handset.call():
-        show(f"< {line}")
-    for keys in ("12347", "2"):
+    _call(handset, ("12347", "2"), show)
+
+
+def story(handset: Handset, service: Service, show: Callable[[str], None]) -> None:
+    """Two people subscribe, a point closes, an operator writes, corrects it, and one of them says STOPP.
+
+    What is sent goes to the provider: with `make demo` to a double of it, which prints what its phones receive.
+    """
+    handset, landline = replace(handset, number=MOBILE), replace(handset, number=LANDLINE)
+    zone, operator = service.settings.timezone, shell("demo")
+    announcer = Announcer(service.database, service.settings, service.flow.languages)
+    show("--- somebody subscribes by text ---")
+    for text in ("12347", "JA", "MINA"):
+        _text(handset, text, show)
+    show("--- and somebody on a landline, by keys; caller ID can be forged, so they are called back ---")
+    _call(landline, ("12347", "4"), show)
+    _wait(service)
+    show("--- an operator closes the point ---")
+    change = Change(Status.CLOSED)
+    set_point(service.database, CLOSING, change, operator, zone, service.clock(), "Beslut 7", "Krisledningen")
+    _wait(service)
+    show("--- an operator writes to a district ---")
+    made = announcer.draft(operator, ["district:Farsta"], service.clock(), {"sv": WRITTEN}, "sv")
+    announcer.submit(operator, made.id, service.clock())
+    announcer.send(operator, made.id, service.clock())
+    _wait(service)
+    show("--- and was wrong: those it reached are told so ---")
+    announcer.correct(operator, made.id, service.clock())
+    _wait(service)
+    show("--- STOPP ---")
+    _text(handset, "STOPP", show)
+    set_point(service.database, CLOSING, Change(Status.OPEN), operator, zone, service.clock())
+    _wait(service)
+
+
+def _wait(service: Service) -> None:
+    """Until nothing is due or on its way, or for a minute."""
+    for _ in range(600):
+        time.sleep(0.1)
+        with service.database.read() as connection:
+            if is_quiet(connection, service.clock().timestamp(), bool(service.settings.twilio_api_url)):
+                return
+
+
+def _text(handset: Handset, text: str, show: Callable[[str], None]) -> None:
+    show(f"> {text}")
+    show(_indented(handset.text(text)))
+
+
+def _call(handset: Handset, inputs: tuple[str, ...], show: Callable[[str], None]) -> None:
+    _show_call(handset.call(), show)
+    for keys in inputs:
         show(f"> keys {keys}")
-        for line in handset.keys(keys):
-            show(f"< {line}")
+        _show_call(handset.keys(keys), show)
     show("> hangs up")
     handset.hang_up()
 

@@ -24,6 +24,7 @@ from responder.core.rows import TableError
 from responder.core.segments import cost
 from responder.doctor import examine
 from responder.flowfiles import load as load_flow
+from responder.jobs import Jobs
 from responder.settings import SettingsError, load_settings
 from responder.store.engine import Database, StoreAway
 from responder.store.queries import read_points
@@ -78,19 +79,27 @@ def init(demo: bool, stockholm: bool) -> None:
 @click.option("--serve", is_flag=True, help="Keep serving after the transcript.")
 @_plainly
 def demo(port: int, serve: bool) -> None:
-    """Start the service on SQLite with demo points, text it and call it, then hand over the phone."""
+    """Start the service with its jobs on SQLite with demo points, text it and call it, let people hear of a closed
+    point, then hand over the phone. The database is made anew.
+    """
     port = phone.free_port(port)
     url = f"http://127.0.0.1:{port}"
-    settings = load_settings(gateway="recorder", database_url="sqlite:///var/demo.db", public_url=url)
+    for suffix in ("", "-wal", "-shm"):
+        Path(f"var/demo.db{suffix}").unlink(missing_ok=True)
+    settings = load_settings(
+        gateway="recorder", database_url="sqlite:///var/demo.db", public_url=url, push_settle_seconds=1
+    )
     database = Database(settings.database_url)
     load.prepare(database)
     load.load_demo(database, settings.timezone, utc_now(), settings.real)
     app = create_app(settings)
     logging.getLogger().setLevel(logging.WARNING)
-    with phone.served(app, "127.0.0.1", port), closing(app.extensions["responder"].database):
+    service = app.extensions["responder"]
+    with phone.served(app, "127.0.0.1", port), closing(service.database), Jobs(service):
         click.echo(f"Trygghetssvar answers at {url} (DEMO points, {settings.database_url})")
-        handset = Handset(over_http(url), url, settings.twilio_auth_token)
+        handset = Handset(over_http(url), url, settings.twilio_auth_token, phone.ASKING)
         phone.transcript(handset, click.echo)
+        phone.story(handset, service, click.echo)
         click.echo("--- your turn: text it, or /call it; Ctrl-D ends ---")
         handset.number = "+46700000002"
         phone.converse(handset, False, _typed(), click.echo)

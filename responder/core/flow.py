@@ -25,7 +25,7 @@ COMMANDS = frozenset(
 )  # fmt: skip
 FORMS = frozenset(
     ("decimal", "metres", "kilometres", "less_metres", "less_kilometres", "spoken_metres",
-     "spoken_kilometres", "spoken_less_metres", "spoken_less_kilometres", "time", "hour", "tomorrow", "weekday", "date",
+     "spoken_kilometres", "spoken_less_metres", "spoken_less_kilometres", "time", "hour", "spoken_time", "spoken_hour", "tomorrow", "weekday", "date",
      "and")
 )  # fmt: skip
 

@@ -81,7 +81,8 @@ class Messages:
             return Message(texts[code])
         wording = self.language(code)
         head = self._say("push.head", wording, sender=wording.sender(over.manner.sender))
-        return self._twice((head, Spoken(texts[code], wording.code)), wording)
+        said = texts[code].removesuffix(f"/{wording.sender(over.manner.sender)}").strip()  # nobody says a signature
+        return self._twice((head, Spoken(said, wording.code)), wording)
 
     def stale(self, point: str, since: datetime | None, now: datetime, zone: str, language: str) -> str:
         """What an operator reads of a point that nobody has confirmed."""

@@ -164,7 +164,7 @@ def answer_parts(answer: Answer, wording: Wording, over: Voiceover, channel: Cha
     if answer.place.is_coarse:
         yield teller.part("coarse", drop=10, line=True, near=answer.place.near)
     if over.as_of:
-        yield teller.part("snapshot", line=True, time=wording.moment(over.as_of, over.now, over.manner.zone))
+        yield teller.part("snapshot", line=True, time=teller.moment(over.as_of))
     if answer.left:
         yield teller.part("more", drop=30)
     if answer.offers and answer.kind is AnswerKind.OPEN and not answer.skipped:
@@ -188,7 +188,10 @@ class _Teller:
         return spoken_code(self.place.name) if self.channel is Channel.VOICE else self.place.name
 
     def time(self, at: datetime) -> str:
-        return self.wording.until(at, self.over.now, self.over.manner.zone)
+        return self.wording.until(at, self.over.now, self.over.manner.zone, self.channel)
+
+    def moment(self, at: datetime) -> str:
+        return self.wording.moment(at, self.over.now, self.over.manner.zone, self.channel)
 
     def where(self, point: Point) -> str:
         city = point.city if point.city and point.city != self.place.name else ""
@@ -256,7 +259,7 @@ class _Teller:
         if at is None:
             return self.part("checked.never", drop, line)
         key = "checked.stale" if at + self.over.manner.stale_after <= self.over.now else "checked"
-        return self.part(key, drop, line, time=self.wording.moment(at, self.over.now, self.over.manner.zone))
+        return self.part(key, drop, line, time=self.moment(at))
 
     def services(self, point: Point, wanted: str) -> Iterator[Part]:
         codes = [code for code in SERVICES if code in point.services]
@@ -336,7 +339,7 @@ def _open(answer: Answer, teller: _Teller) -> Iterator[Part]:
 def _later(answer: Answer, teller: _Teller) -> Iterator[Part]:
     offer = answer.offers[0]
     yield teller.part("later.head", place=teller.from_where, now=_now(teller))
-    opens = teller.wording.moment(offer.standing.opens or teller.over.now, teller.over.now, teller.over.manner.zone)
+    opens = teller.moment(offer.standing.opens or teller.over.now)
     point = teller.point(offer)
     key = "later.point_unconfirmed" if offer.standing.unconfirmed else "later.point"
     yield teller.part(key, KEEP, True, opens=opens, where=point.text.rstrip("."))
@@ -370,7 +373,7 @@ def _inactive(answer: Answer, teller: _Teller) -> Iterator[Part]:
 
 
 def _now(teller: _Teller) -> str:
-    return teller.wording.moment(teller.over.now, teller.over.now, teller.over.manner.zone)
+    return teller.moment(teller.over.now)
 
 
 def spoken_code(name: str) -> str:

@@ -297,6 +297,14 @@ def finish(connection: Connection, now: float) -> int:
     return ended
 
 
+def is_quiet(connection: Connection, now: float, receipts: bool) -> bool:
+    """Whether nothing is due, queued or being sent; with `receipts`, whether the provider has said the last of each."""
+    due = text("SELECT 1 FROM due WHERE done_at IS NULL AND job <> 'slot' AND at <= :now LIMIT 1")
+    states = ("queued", "sending", *(("accepted", "sent") if receipts else ()))
+    moving = text(f"SELECT 1 FROM deliveries WHERE state IN {states} LIMIT 1")
+    return not connection.execute(due, {"now": now}).first() and not connection.execute(moving).first()
+
+
 def check(engine: Engine) -> Prepared:
     """The last look before a POST: the delivery's state and owner, its broadcast's state, the points' version, and
     whether the number said STOPP.

@@ -174,3 +174,10 @@ def test_every_answer_fits_and_what_matters_survives(
         plain = first.point.address.strip() if not first.point.hidden else "08-508 00 508"
         assert " ".join(plain.split()) in " ".join(said.split())
     assert answer_speech(found, wording, over)
+
+
+def test_a_time_of_tomorrow_is_said_as_people_say_it(flow: Flow) -> None:
+    tomorrow = NOW.replace(hour=5, minute=0) + timedelta(days=1)
+    found = answer(board([a_point(closes=tomorrow)], NOW, ZONE, STALE), a_place())
+    assert "Öppet till i morgon 6." in answer_text(found, flow.languages["sv"], OVER)[0]
+    assert "Öppet till i morgon klockan 6." in [part.text for part in answer_speech(found, flow.languages["sv"], OVER)]

@@ -93,5 +93,7 @@ def _parsed(document: str) -> ElementTree.Element:
 
 
 def _heard(element: ElementTree.Element) -> str:
+    for pause in element.iter("break"):
+        pause.text = " "
     words = re.sub(r"\s+", " ", "".join(element.itertext())).strip()
     return f"[{words}]" if element.tag == "Play" else words
