@@ -45,7 +45,6 @@ WITNESSES = 3
 AROUND = 600.0  # seconds before an unclear request from which its witnesses may be
 CAPPED = 1  # our own error code: the number had its share of the day
 CHANNELS = ("text", "call")
-_ABOUT_ANSWERS = ("status", "follow_up")
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +246,7 @@ class Deliverer:
 
     def _as_told(self, connection: Connection, item: Item, now: Now) -> None:
         """The point has opened again: who was told of it is to hear if it closes after all."""
-        if item.turn_id:
+        if item.kind == outbox.FOLLOW_UP:
             told = Taken(item, "", 0, said=item.said_before)
             outbox.note_told(connection, [told], now.at.timestamp())
 

@@ -85,8 +85,13 @@ def broadcast_edit(id: int, to: tuple[str, ...], texts: tuple[str, ...], fallbac
 @click.option("--danger-to-life", "danger", default="", help="Why it cannot wait for a second person.")
 @_plainly
 def broadcast_submit(id: int, danger: str) -> None:
-    """Count and price it; it then waits for a second person, or may be sent."""
+    """Count and price it; it then waits for a second person, or may be sent. With danger to life, also one that waits
+    already: a push of openings then goes at once.
+    """
     desk = _desk()
+    if danger and desk.announcer.show(desk.operator, id, desk.now).broadcast.state is State.SUBMITTED:
+        click.echo(_headline(desk.announcer.hasten(desk.operator, id, danger, desk.now)))
+        return
     made, priced = desk.announcer.submit(desk.operator, id, desk.now, danger)
     click.echo(_headline(made))
     _print(_estimated(priced, desk.settings))

@@ -25,8 +25,8 @@ COMMANDS = frozenset(
 )  # fmt: skip
 FORMS = frozenset(
     ("decimal", "metres", "kilometres", "less_metres", "less_kilometres", "spoken_metres",
-     "spoken_kilometres", "spoken_less_metres", "spoken_less_kilometres", "time", "hour", "spoken_time", "spoken_hour", "tomorrow", "weekday", "date",
-     "and")
+     "spoken_kilometres", "spoken_less_metres", "spoken_less_kilometres", "time", "hour",
+     "spoken_time", "spoken_hour", "tomorrow", "weekday", "date", "and")
 )  # fmt: skip
 
 # What a sentence may ask to be filled in, by the first part of its key; longest key wins.

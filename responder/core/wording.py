@@ -111,8 +111,8 @@ class Wording:
         return fill(self.form[f"{form}kilometres"], {"n": kilometres})
 
     def moment(self, at: datetime, now: datetime, zone: str, channel: Channel = Channel.TEXT) -> str:
-        """How people say a time: "22", "14.20", "i morgon 8", "lördag 8", "24/12 8", on the clock of `zone`; on the phone
-        "klockan 22", "i morgon klockan 8".
+        """How people say a time: "22", "14.20", "i morgon 8", "lördag 8", "24/12 8", on the clock of `zone`; on the
+        phone "klockan 22", "i morgon klockan 8".
         """
         local, today = at.astimezone(ZoneInfo(zone)), now.astimezone(ZoneInfo(zone)).date()
         form = ("spoken_" if channel is Channel.VOICE else "") + ("time" if local.minute else "hour")

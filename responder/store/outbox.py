@@ -15,6 +15,8 @@ from responder.core.delivery import State
 from responder.store.engine import Prepared
 from responder.store.tables import utc_param
 
+FOLLOW_UP = "follow_up"  # to somebody who asked, of a point that has closed since
+
 _COLUMNS = (
     "id, broadcast_id, kind, number_hash, number_sealed, channel, language, place, service, serial, subscription_id,"
     " turn_id, state, target, told, told_before, said, said_before, attempt, owner, claimed_at, looked, body,"
@@ -133,7 +135,7 @@ def note_told(connection: Connection, taken: Iterable[Taken], now: float) -> Non
         for t in taken
         if t.item.subscription_id and t.told
     ]
-    asked = [{"id": t.item.turn_id, "said": t.said, "now": now} for t in taken if t.item.turn_id]
+    asked = [{"id": t.item.turn_id, "said": t.said, "now": now} for t in taken if t.item.kind == FOLLOW_UP]
     if subscribed:
         sql = "UPDATE subscriptions SET told = :told, said = :said, said_at = :now WHERE id = :id"
         connection.execute(text(sql), subscribed)
@@ -163,7 +165,7 @@ def untell(connection: Connection, item: Item) -> None:
             text("UPDATE subscriptions SET told = :before, said = '' WHERE id = :id AND told = :told"),
             {"id": item.subscription_id, "before": item.told_before, "told": item.told},
         )
-    if item.turn_id:
+    if item.kind == FOLLOW_UP:
         connection.execute(
             text("UPDATE turns SET said = '' WHERE id = :id AND said = :said"), {"id": item.turn_id, "said": item.said}
         )

@@ -5,7 +5,9 @@ from datetime import timedelta
 
 import pytest
 
+from responder.actions.announce import Announcer, NotApproved, ReasonMissing
 from responder.actions.push import Pushed
+from responder.core.access import Operator, Role, shell
 from responder.core.points import Status
 from tests.conftest import NOW, a_point
 from tests.fakes.twilio import Answers, Busy, NoAnswer
@@ -560,6 +562,35 @@ def test_many_openings_wait_for_a_second_person_and_closed_doors_never_do(connec
     line.set("near", Status.CLOSED)
     assert line.push() == Pushed()
     assert line.send() == 0
+
+
+def waiting(connect: Callable[..., Line]) -> tuple[Line, Announcer, int]:
+    """An opening that waits for a second person."""
+    line = connect(approve_above=0)
+    line.running.put(a_point("near", status=Status.CLOSED), a_point("far", lat=59.26))
+    subscribe(line)
+    line.set("near", Status.OPEN)
+    assert line.push() == Pushed(changed=1, waiting=1)
+    ((id,),) = line.rows("SELECT id FROM broadcasts WHERE state = 'submitted'")
+    return line, Announcer(line.service.database, line.service.settings, line.service.flow.languages), id
+
+
+def test_a_second_person_lets_the_openings_out(connect: Callable[..., Line]) -> None:
+    line, announcer, id = waiting(connect)
+    anna = Operator("anna", Role.APPROVER, signed_in=True)
+    with pytest.raises(NotApproved, match="anna wrote at it"):
+        announcer.approve(anna, id, 1, line.running.clock.now)  # who opened it in a shell of hers
+    announcer.approve(Operator("bo", Role.APPROVER, signed_in=True), id, 1, line.running.clock.now)
+    assert line.send() == 1
+
+
+def test_one_person_alone_lets_them_out_where_there_is_danger_to_life(connect: Callable[..., Line]) -> None:
+    line, announcer, id = waiting(connect)
+    with pytest.raises(ReasonMissing):
+        announcer.hasten(shell("anna"), id, "bråttom", line.running.clock.now)
+    announcer.hasten(shell("anna"), id, "Farstas värme är borta, minus 20", line.running.clock.now)
+    assert line.send() == 1
+    assert announcer.newest(shell("x"), 1)[0].reason == "Farstas värme är borta, minus 20"
 
 
 def test_when_residents_were_told_is_noted_beside_the_change(line: Line) -> None:
