@@ -11,7 +11,10 @@ from responder.flowfiles import load
 from responder.settings import DEFAULT_SECRET, SECRETS, Settings, SettingsError
 from responder.store import migrations
 from responder.store.engine import Database, StoreAway
+from responder.store.meter import SPEND
+from responder.store.outbox import workload
 from responder.store.queries import counts, read_points
+from responder.store.schedule import DAY, LEASE, leader, usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,27 @@ def _database(settings: Settings, now: datetime) -> Iterator[Finding]:
         return
     yield Finding(rows["places"] > 0, f"database at revision {head}, {rows['places']} places, {len(points)} points")
     yield from _points(points, settings, now)
+    yield from _sending(database, settings, now)
+
+
+def _sending(database: Database, settings: Settings, now: datetime) -> Iterator[Finding]:
+    """Whether anybody sends what is queued, and what waits for a person."""
+    with database.read() as connection:
+        leads = leader(connection, LEASE)
+        work = workload(connection)
+        spent = usage(connection, SPEND, int(now.timestamp() // DAY))[1]
+    alive = leads is not None and leads[1] > now.timestamp()
+    who = f"{leads[0]} leads" if leads and alive else "no jobs process leads: run `responder jobs`"
+    idle = not work.subscriptions and not work.queued
+    yield Finding(alive or idle, f"jobs: {who}; {work.subscriptions} subscriptions, {work.queued} messages queued")
+    if work.unknown:
+        yield Finding(
+            False, f"{work.unknown} messages may or may not have been sent: `responder deliveries --state unknown`"
+        )
+    if work.submitted:
+        yield Finding(True, f"{work.submitted} broadcasts wait for a second person: `responder broadcast list`")
+    cap = settings.spend_per_day
+    yield Finding(spent < cap, f"spent today: {spent:.2f} of {cap:.2f} {settings.currency}")
 
 
 def _points(points: list[Point], settings: Settings, now: datetime) -> Iterator[Finding]:

@@ -20,12 +20,11 @@ from responder.actions.housekeep import keep_house
 from responder.actions.push import push, push_due
 from responder.store import outbox
 from responder.store.engine import StoreAway
-from responder.store.schedule import SLOT, done, due, lead, missing_slots, resign
+from responder.store.schedule import LEASE, SLOT, done, due, lead, missing_slots, resign
 from responder.wiring import Service
 
 log = logging.getLogger("responder.jobs")
 
-LEASE = "jobs"
 LEASE_SECONDS = 10.0
 RENEW_EVERY = 3  # seconds; a dead leader is followed within LEASE_SECONDS + RENEW_EVERY
 TICK_EVERY = 1

@@ -187,18 +187,21 @@ class Deliverer:
         """What is to be sent of `items`: row, number, and for how many seconds it is worth anything. The rest ends."""
         if not items:
             return []
-        hashes = {item.number_hash for item in items}
-        stopped = outbox.suppressed(connection, hashes)
-        had = usages(connection, map(number_scope, hashes), int(now.at.timestamp() // DAY))
+        numbers = {item.id: self._vault.open(item.number_sealed) for item in items if item.number_sealed}
+        hashes = {
+            id: self._vault.hashes(number) for id, number in numbers.items()
+        }  # by old keys too: STOPP may be older
+        stopped = outbox.suppressed(connection, {h for known in hashes.values() for h in known})
+        had = usages(connection, (number_scope(known[0]) for known in hashes.values()), int(now.at.timestamp() // DAY))
         known = outbox.known_answers(connection, {item.subscription_id for item in items if item.subscription_id})
         texts = loads(broadcast.texts) if broadcast.kind == "message" else {}
         found: list[tuple[Taken, str, int]] = []
         ends: dict[State, list[int]] = {State.SUPPRESSED: [], State.SUPERSEDED: [], State.FAILED: []}
         for item in items:
-            if item.number_hash in stopped or not item.number_sealed:
+            if item.id not in numbers or not stopped.isdisjoint(hashes[item.id]):
                 ends[State.SUPPRESSED].append(item.id)
                 continue
-            if had.get(number_scope(item.number_hash), 0) >= self._limits.number_per_day:
+            if had.get(number_scope(hashes[item.id][0]), 0) >= self._limits.number_per_day:
                 ends[State.FAILED].append(item.id)
                 continue
             before = known.get(item.subscription_id or 0, (item.told_before, item.said_before))
@@ -212,7 +215,7 @@ class Deliverer:
                 continue
             body = message.text or self._spoken(message, item)
             taken = Taken(item, body, message.segments, message.told, before[0], message.said)
-            found.append((taken, self._vault.open(item.number_sealed), message.valid))
+            found.append((taken, numbers[item.id], message.valid))
         for state, ids in ends.items():
             outbox.settle(connection, ids, state, now.at.timestamp(), CAPPED if state is State.FAILED else 0)
         return found

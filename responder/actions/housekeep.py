@@ -8,7 +8,7 @@ from responder.core.message import Messages
 from responder.core.points import ACTIVATED, Point
 from responder.core.segments import to_gsm
 from responder.settings import Settings
-from responder.store import outbox
+from responder.store import outbox, people
 from responder.store.broadcasts import Account, read_accounts
 from responder.store.engine import Database
 from responder.store.queries import purge_turns
@@ -19,12 +19,14 @@ from responder.store.vault import Vault
 log = logging.getLogger("responder.housekeep")
 
 OPERATOR_LANGUAGE = "sv"
+BATCH = 1000
 
 
 def keep_house(
     database: Database, vault: Vault, messages: Messages, view: View, settings: Settings, now: datetime
 ) -> int:
     """How many operators are told of stale points. Raises StoreAway."""
+    rekey(database, vault, now)
     before = now.timestamp() - settings.retain_days * DAY
     with database.write() as connection:
         gone = outbox.purge(connection, before, now.timestamp() - DAY)
@@ -46,6 +48,34 @@ def keep_house(
     if gone or told:
         log.info("deleted %d old deliveries, told %d operators of stale points", gone, told)
     return told
+
+
+def rekey(database: Database, vault: Vault, now: datetime) -> int:
+    """Hash and seal the numbers of all subscriptions by the newest keys, if they are not; how many.
+
+    One number must have one hash, or it would get a broadcast twice.
+    """
+    with database.read() as connection:
+        known = people.keys_in_use(connection)
+    if known == vault.fingerprint:
+        return 0
+    done = last = 0
+    while True:
+        with database.write() as connection:
+            rows = people.numbers_after(connection, last, BATCH)
+            for id, sealed in rows:
+                try:
+                    number = vault.open(sealed)
+                except ValueError as error:
+                    log.error("subscription %d cannot be read: %s", id, error)
+                    continue
+                people.rehash(connection, id, vault.newest(number), vault.seal(number))
+            if not rows:
+                people.set_keys_in_use(connection, vault.fingerprint, now.timestamp())
+                break
+        done, last = done + len(rows), rows[-1][0]
+    log.info("%d subscriptions are under the newest keys", done)
+    return done
 
 
 def _stale(view: View, now: datetime) -> list[tuple[Point, datetime | None]]:

@@ -299,6 +299,26 @@ def finish(connection: Connection, now: float) -> int:
     return ended
 
 
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """How much there is to do, by machine and by people."""
+
+    subscriptions: int
+    queued: int
+    unknown: int
+    submitted: int
+
+
+def workload(connection: Connection) -> Workload:
+    """How much there is to do now."""
+    sql = (
+        "SELECT (SELECT count(*) FROM subscriptions), (SELECT count(*) FROM deliveries WHERE state = 'queued'),"
+        " (SELECT count(*) FROM deliveries WHERE state = 'unknown'),"
+        " (SELECT count(*) FROM broadcasts WHERE state = 'submitted')"
+    )
+    return Workload(*connection.execute(text(sql)).one())
+
+
 def is_quiet(connection: Connection, now: float, receipts: bool) -> bool:
     """Whether nothing is due, queued or being sent; with `receipts`, whether the provider has said the last of each."""
     due = text("SELECT 1 FROM due WHERE done_at IS NULL AND job <> 'slot' AND at <= :now LIMIT 1")

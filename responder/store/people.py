@@ -7,6 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from sqlalchemy import text
+from sqlalchemy.engine import Connection
+
 from responder.store.engine import Database, Prepared
 
 SYSTEM = 1  # the broadcast that carries what residents ask for by phone, and what operators must hear
@@ -144,6 +147,38 @@ class People:
                 write.statement.run(connection, write.values)
 
         self._db.transact(work, durable=True)
+
+
+def keys_in_use(connection: Connection) -> str:
+    """The fingerprint of the keys that all subscriptions are hashed and sealed by, "" if that is not known."""
+    return str(connection.execute(text("SELECT owner FROM leases WHERE name = 'keys'")).scalar() or "")
+
+
+def set_keys_in_use(connection: Connection, fingerprint: str, now: float) -> None:
+    """All subscriptions are under these keys."""
+    sql = (
+        "INSERT INTO leases (name, owner, until) VALUES ('keys', :owner, :now) ON CONFLICT (name) DO UPDATE SET"
+        " owner = excluded.owner, until = excluded.until"
+    )
+    connection.execute(text(sql), {"owner": fingerprint, "now": now})
+
+
+def numbers_after(connection: Connection, id: int, most: int) -> list[tuple[int, bytes]]:
+    """(id, sealed number) of the subscriptions that follow `id`."""
+    sql = text("SELECT id, number_sealed FROM subscriptions WHERE id > :id ORDER BY id LIMIT :most")
+    return [(row[0], row[1]) for row in connection.execute(sql, {"id": id, "most": most})]
+
+
+def rehash(connection: Connection, id: int, number_hash: bytes, number_sealed: bytes) -> None:
+    """Put a subscription under other keys; if the number follows the same place under these already, that one stays."""
+    values = {"id": id, "hash": number_hash, "sealed": number_sealed}
+    twin = (
+        "DELETE FROM subscriptions WHERE id = :id AND EXISTS (SELECT 1 FROM subscriptions t WHERE t.number_hash = :hash"
+        " AND t.id <> :id AND t.place = subscriptions.place AND t.service = subscriptions.service)"
+    )
+    connection.execute(text(twin), values)
+    sql = "UPDATE subscriptions SET number_hash = :hash, number_sealed = :sealed WHERE id = :id"
+    connection.execute(text(sql), values)
 
 
 def _by(hashes: Sequence[bytes]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from sqlalchemy.engine import Connection
 
 PUSH = "push"  # look at whose answer has changed, once the change has settled
 SLOT = "slot"  # housekeeping, every quarter of an hour
+LEASE = "jobs"  # whoever holds it does the jobs
 DAY, HOUR = 86_400, 3_600
 SLOT_SECONDS = 900
 

@@ -10,7 +10,7 @@ from twilio.request_validator import RequestValidator
 
 from responder.actions import staff
 from responder.actions.announce import Announcer, Outcome
-from responder.actions.housekeep import keep_house
+from responder.actions.housekeep import keep_house, rekey
 from responder.core.access import Operator, Role, shell
 from responder.core.points import Status
 from responder.store import outbox
@@ -491,6 +491,28 @@ def test_what_is_over_is_deleted_after_retain_days(line: Line) -> None:
     assert line.rows("SELECT count(*) FROM turns") == [(0,)]
     assert line.rows("SELECT count(*) FROM subscriptions") == [(1,)]
     assert line.rows("SELECT count(*) FROM broadcasts WHERE kind = 'status'") == [(0,)]
+
+
+def test_keys_are_rotated_and_a_number_still_gets_one_of_each(connect: Callable[..., Line]) -> None:
+    """Subscriptions go over to the newest keys; a STOPP from before the rotation is still obeyed."""
+    line = connect(lookup_key="old" * 12, number_key="old" * 12)
+    line.running.put(a_point("near"), a_point("far", lat=59.26))
+    subscribe(line, MOBILE, OTHER)
+    line.text("+46701740607", "STOPP")
+    keys = {"lookup_key": f"{'new' * 12},{'old' * 12}", "number_key": f"{'new' * 12},{'old' * 12}"}
+    line = connect(**keys)
+    subscribe(line, MOBILE)
+    line.text(MOBILE, "START Farsta")
+    line.text("+46701740607", "12347")
+    now = line.running.clock.now
+    assert rekey(line.service.database, line.service.vault, now) == 4
+    assert rekey(line.service.database, line.service.vault, now) == 0
+    assert line.rows("SELECT count(*), count(DISTINCT number_hash) FROM subscriptions") == [(3, 2)]
+    announce(line)
+    line.set("near", Status.CLOSED)
+    line.push()
+    line.send()
+    assert [len(line.texts(number)) for number in (MOBILE, OTHER, "+46701740607")] == [3, 2, 0]
 
 
 def test_operators_of_a_stale_point_are_told_once(line: Line) -> None:
