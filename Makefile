@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help install demo test check segments bench lock clean
+.PHONY: help install demo test check segments crash machine bench lock clean
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## / - /'
 
@@ -17,7 +17,7 @@ install: .venv/ready ## a virtual environment with what the lock file names
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-demo: install ## the service on SQLite with demo points, and a phone in the terminal
+demo: install ## the service with its jobs on SQLite, a double of the provider, and a phone in the terminal
 	@$(BIN)/python -m tests.fakes.demo $(ARGS)
 
 test: install ## the tests that need Python and make only
@@ -37,8 +37,17 @@ segments: install ## our segment counter against Twilio's own (npm; without node
 	@PATH="$(CURDIR)/$(BIN):$$PATH" NODE_PATH=$(CURDIR)/build/node/node_modules \
 		$(BIN)/python -m tests.segments.against_twilio
 
-bench: install ## requests a second of the whole reply beside two bare references, in one run
+crash: install ## kill -9 at random while sending: nothing lost, nothing doubled (about 15 minutes)
+	@$(BIN)/python -m tests.crash.harness --settle long $(ARGS)
+	@$(BIN)/python -m tests.crash.harness --settle short $(ARGS)
+
+machine: install ## random lives of subscriptions: no POST after a committed STOPP or stop (about 10 minutes)
+	@$(BIN)/python -m tests.sending.machine --runs 2000 --steps 50 $(ARGS)
+
+bench: install ## the reply, a push to 100,000 subscribers, and sending, each beside a reference in the same run
 	@$(BIN)/python -m tests.bench.reply $(ARGS)
+	@$(BIN)/python -m tests.bench.push
+	@$(BIN)/python -m tests.bench.sending
 
 lock: ## make both lock files anew (needs pip-tools)
 	pip-compile --quiet --strip-extras --generate-hashes --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-header --allow-unsafe --upgrade -o requirements.lock pyproject.toml

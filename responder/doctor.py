@@ -43,6 +43,8 @@ def _settings(settings: Settings) -> Finding:
         return Finding(False, str(error))
     if settings.real and settings.helpline_number == Settings.model_fields["helpline_number"].default:
         return Finding(False, "HELPLINE_NUMBER is at its default: nobody there knows an address that is not given out")
+    if settings.real and not (settings.twilio_call_from or settings.twilio_from).startswith("+"):
+        return Finding(False, "TWILIO_CALL_FROM is missing: landlines cannot be called from a short code or a name")
     if settings.real:
         return Finding(True, f"settings for GATEWAY=twilio, called at {settings.public_url}")
     default = [name.upper() for name in SECRETS if getattr(settings, name) in ("", DEFAULT_SECRET)]

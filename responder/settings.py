@@ -33,6 +33,7 @@ class Settings(BaseSettings):
     twilio_auth_token: str = DEFAULT_SECRET
     twilio_from: str = ""
     twilio_messaging_service_sid: str = ""
+    twilio_call_from: str = ""
     twilio_api_url: str = ""
     flows_dir: Path = Path(__file__).resolve().parent.parent / "flows"
     gateway: str = Field(default="recorder", pattern="^(twilio|recorder)$")

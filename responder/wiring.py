@@ -87,6 +87,7 @@ def _sender(settings: Settings) -> Sender:
         settings.twilio_api_url,
         settings.public_url,
         settings.twilio_from,
+        settings.twilio_call_from or settings.twilio_from,
         settings.twilio_messaging_service_sid,
         settings.send_concurrency,
         settings.api_timeout,

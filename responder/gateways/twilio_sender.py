@@ -23,7 +23,7 @@ _EVENTS = ["initiated", "ringing", "answered", "completed"]
 
 
 class TwilioSender:
-    """One account. `sender`: the fields that say who sends, of a text and of a call. Lives in one event loop."""
+    """One account: texts come from `number` or the messaging `service`, calls from `caller`. Lives in one event loop."""
 
     def __init__(
         self,
@@ -32,12 +32,14 @@ class TwilioSender:
         api_url: str,
         public_url: str,
         number: str,
+        caller: str,
         service: str,
         pool: int,
         timeout: float,
     ) -> None:
         self._account, self._token, self._api_url, self._public_url = account, token, api_url, public_url
-        self._number, self._service, self._pool, self._timeout = number, service, pool, timeout
+        self._number, self._caller, self._service = number, caller, service
+        self._pool, self._timeout = pool, timeout
         self._opened: Client | None = None
         logging.getLogger("twilio").setLevel(logging.ERROR)  # it would log numbers
 
@@ -54,7 +56,7 @@ class TwilioSender:
         """See ports.Sender."""
         return await self._created(
             self._client.calls.create_async(
-                to=number, from_=self._number, twiml=document, status_callback=self._public_url + receipts,
+                to=number, from_=self._caller, twiml=document, status_callback=self._public_url + receipts,
                 status_callback_event=_EVENTS, timeout=RING_SECONDS,
             )
         )  # fmt: skip
