@@ -169,8 +169,11 @@ class Answerer:
         if not outbound.text and not begins:
             return turn, outbound
         price = self._reach.price_call if begins else self._reach.price_segment * cost(outbound.text).segments
-        whose = numbers.prefix(inbound.sender) if inbound.sender.startswith("+") else "-"
-        cap = self._meter.add(self._vault.newest(inbound.sender), whose, price, now)
+        if inbound.sender.startswith("+"):
+            whose, range_ = self._vault.newest(inbound.sender), numbers.prefix(inbound.sender)
+        else:
+            whose, range_ = None, "-"  # all hidden callers together
+        cap = self._meter.add(whose, range_, price, now)
         if cap is None:
             return turn, outbound
         log.error("%s from %s: the cap %s is reached", inbound.id, masked(inbound.sender), cap.value)

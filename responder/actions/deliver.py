@@ -43,6 +43,7 @@ SKEW = timedelta(seconds=60)  # between the provider's clock and ours
 HALT = 30.0  # seconds for which nothing is sent where the account is refused
 WITNESSES = 3
 AROUND = 600.0  # seconds before an unclear request from which its witnesses may be
+NOTHING = (0, 0.0)
 CAPPED = 1  # our own error code: the number had its share of the day
 CHANNELS = ("text", "call")
 
@@ -201,7 +202,7 @@ class Deliverer:
             if item.id not in numbers or not stopped.isdisjoint(hashes[item.id]):
                 ends[State.SUPPRESSED].append(item.id)
                 continue
-            if had.get(number_scope(hashes[item.id][0]), 0) >= self._limits.number_per_day:
+            if had.get(number_scope(hashes[item.id][0]), NOTHING)[0] >= self._limits.number_per_day:
                 ends[State.FAILED].append(item.id)
                 continue
             before = known.get(item.subscription_id or 0, (item.told_before, item.said_before))

@@ -23,7 +23,7 @@ _EVENTS = ["initiated", "ringing", "answered", "completed"]
 
 
 class TwilioSender:
-    """One account: texts come from `number` or the messaging `service`, calls from `caller`. Lives in one event loop."""
+    """One account: texts come from `number` or the `service`, calls from `caller`. Lives in one event loop."""
 
     def __init__(
         self,

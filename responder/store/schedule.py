@@ -90,13 +90,16 @@ def usage(connection: Connection, scope: str, span: int) -> tuple[int, float]:
     return (int(row[0]), float(row[1])) if row else (0, 0.0)
 
 
-def usages(connection: Connection, scopes: Iterable[str], span: int) -> dict[str, int]:
-    """Scope to count in a span, of those that have any."""
-    sql = text("SELECT scope, count FROM usage WHERE span = :span AND scope IN :scopes")
-    found = connection.execute(
-        sql.bindparams(bindparam("scopes", expanding=True)), {"span": span, "scopes": list(scopes)}
-    )
-    return {row[0]: row[1] for row in found}
+def usages(connection: Connection, scopes: Iterable[str], span: int) -> dict[str, tuple[int, float]]:
+    """Scope to (count, cost) in a span, of those that have any."""
+    sql = text("SELECT scope, count, cost FROM usage WHERE span = :span AND scope IN :scopes")
+    sql = sql.bindparams(bindparam("scopes", expanding=True))
+    wanted = list(scopes)
+    return {
+        row[0]: (int(row[1]), float(row[2]))
+        for start in range(0, len(wanted), 500)
+        for row in connection.execute(sql, {"span": span, "scopes": wanted[start : start + 500]})
+    }
 
 
 def purge_schedule(connection: Connection, before: float) -> None:

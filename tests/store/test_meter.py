@@ -1,0 +1,56 @@
+"""Caps that several processes keep together, within a second."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+
+from responder.store.meter import Cap, Meter
+from tests.conftest import NOW, Running
+
+ANNA, BO = b"anna" * 4, b"bobo" * 4
+
+
+@pytest.fixture
+def meters(start: Callable[..., Running]) -> tuple[Meter, Meter]:
+    """Two processes on one database: 4 a number, 6 a range, 10 a day."""
+    one, two = start(), start()
+    return Meter(one.database, 4, 6, 10.0), Meter(two.database, 4, 6, 10.0)
+
+
+def test_two_processes_count_together(meters: tuple[Meter, Meter]) -> None:
+    one, two = meters
+    now, caps = NOW, []
+    for number in range(6):
+        now += timedelta(seconds=2)
+        caps.append(meters[number % 2].add(ANNA, "+4670174", 0.5, now))
+    assert caps[:4] == [None] * 4
+    now += timedelta(seconds=2)
+    assert Cap.NUMBER_BEFORE in {one.add(ANNA, "+4670174", 0.5, now), two.add(ANNA, "+4670174", 0.5, now), *caps[4:]}
+
+
+def test_a_number_is_told_once_that_its_share_is_used_up(meters: tuple[Meter, Meter]) -> None:
+    caps = [meters[0].add(ANNA, str(number), 0.0, NOW) for number in range(7)]
+    assert caps == [None] * 4 + [Cap.NUMBER] + [Cap.NUMBER_BEFORE] * 2
+
+
+def test_hidden_callers_share_a_range_and_no_number(meters: tuple[Meter, Meter]) -> None:
+    assert [meters[0].add(None, "-", 0.0, NOW) for _ in range(7)] == [None] * 6 + [Cap.PREFIX]
+
+
+def test_what_does_not_go_is_not_charged_and_a_new_day_begins_anew(meters: tuple[Meter, Meter]) -> None:
+    meter = meters[0]
+    assert [meter.add(BO, str(n), 3.0, NOW) for n in range(5)] == [None, None, None, Cap.SPEND, Cap.SPEND]
+    assert meter.add(ANNA, "x", 1.0, NOW) is None
+    assert meter.add(BO, "y", 3.0, NOW + timedelta(days=1)) is None
+
+
+def test_with_the_database_away_each_process_keeps_its_own_counts(start: Callable[..., Running]) -> None:
+    running = start()
+    meter = Meter(running.database, 2, 100, 100.0)
+    running.database.close()
+    running.path.write_bytes(b"no database" * 100)
+    for suffix in ("-wal", "-shm"):
+        running.path.with_name(running.path.name + suffix).unlink(missing_ok=True)
+    caps = [meter.add(ANNA, "p", 1.0, NOW + timedelta(seconds=2 * n)) for n in range(4)]
+    assert caps == [None, None, Cap.NUMBER, Cap.NUMBER_BEFORE]
