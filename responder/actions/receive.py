@@ -48,6 +48,7 @@ class Receiver:
                 moved = outbox.set_state(connection, item, state, stamp, receipt.code, receipt.id, stamp + again)
                 if moved and again:
                     outbox.untell(connection, item)
+                    outbox.reopen(connection, item.broadcast_id)
                 if moved and RANK.get(state, 0):
                     outbox.begun(connection, [item.broadcast_id], stamp)
             if moved:

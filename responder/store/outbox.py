@@ -277,6 +277,12 @@ def begun(connection: Connection, broadcasts: Iterable[int], now: float) -> None
             connection.execute(sql.bindparams(utc_param(now)), {"run": run})
 
 
+def reopen(connection: Connection, id: int) -> None:
+    """A delivery of this broadcast waits again: if the broadcast was done, it is not."""
+    sql = text("UPDATE broadcasts SET state = :sending, finished_at = NULL WHERE id = :id AND state = :done")
+    connection.execute(sql, {"id": id, "sending": Stage.SENDING.value, "done": Stage.DONE.value})
+
+
 def finish(connection: Connection, now: float) -> int:
     """Broadcasts that have nothing left to send are done, or empty of what was stopped; how many became done."""
     left = "SELECT 1 FROM deliveries d WHERE d.broadcast_id = broadcasts.id AND d.state IN ('queued', 'sending')"

@@ -12,6 +12,7 @@ from responder.actions import publish
 from responder.actions.push import Pushed, push, push_due
 from responder.core.access import shell
 from responder.core.points import Point, Status
+from responder.store import outbox
 from responder.wiring import Service
 from tests.conftest import TOKEN, ZONE, Running, a_point
 from tests.fakes.twilio import FakeTwilio
@@ -79,6 +80,11 @@ class Line:
         if until_idle:
             self.fake.wait_idle()
         return begun
+
+    def finish(self) -> int:
+        """What has nothing left to send is done; how many."""
+        with self.service.database.write() as connection:
+            return outbox.finish(connection, self.running.clock.now.timestamp())
 
     def reconcile(self, owner: str = "test") -> int:
         """Ask the provider about what is unclear; how many were looked at."""

@@ -13,7 +13,6 @@ from responder.actions.announce import Announcer, Outcome
 from responder.actions.housekeep import keep_house, rekey
 from responder.core.access import Operator, Role, shell
 from responder.core.points import Status
-from responder.store import outbox
 from tests.conftest import TOKEN, URL, a_point
 from tests.fakes.twilio import Answers, Faults
 from tests.sending.conftest import LANDLINE, MOBILE, OTHER, Line
@@ -158,6 +157,25 @@ def test_a_provider_that_is_away_costs_nothing_but_time(line: Line) -> None:
     line.send()
     assert line.states() == {"queued": 1}
     line.fake.outage = None
+    assert line.send() == 1
+
+
+def test_a_broadcast_that_was_done_goes_on_when_a_phone_was_off(line: Line) -> None:
+    subscribe(line)
+    announce(line)
+
+    async def sending() -> None:
+        deliverer = line.service.deliverer("a")
+        deliverer.start_some()
+        await deliverer.drain()
+        await deliverer.close()
+
+    line.fake.undeliverable(MOBILE, 30003)
+    line.fake.faults = Faults(receipt_delay=(0.5, 0.5))
+    asyncio.run(sending())
+    assert line.finish() == 1
+    line.fake.wait_idle()
+    line.running.clock.pass_time(minutes=31)
     assert line.send() == 1
 
 
@@ -457,8 +475,7 @@ def test_a_broadcast_is_done_when_nothing_is_left(line: Line) -> None:
     subscribe(line)
     id = announce(line)
     line.send()
-    with line.service.database.write() as connection:
-        assert outbox.finish(connection, 1.0) == 1
+    assert line.finish() == 1
     assert line.rows("SELECT state FROM broadcasts WHERE id = ?", id) == [("done",)]
 
 
@@ -477,8 +494,7 @@ def test_what_is_over_is_deleted_after_retain_days(line: Line) -> None:
     subscribe(line)
     closed(line)
     line.send()
-    with line.service.database.write() as connection:
-        outbox.finish(connection, 1.0)
+    line.finish()
     phone = line.running.another_phone(OTHER)
     phone.call()
     phone.keys("12347")

@@ -523,6 +523,7 @@ def test_a_busy_line_is_called_twice_more_with_what_is_true_then(line: Line, awa
     line.fake.phone(LANDLINE).behaves = [Answers("1"), away, away, Answers()]
     line.push()
     assert line.send() == 1
+    line.finish()
     line.running.clock.pass_time(minutes=6)
     assert line.send() == 1
     line.set("far", Status.CLOSED)
