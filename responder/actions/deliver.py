@@ -18,10 +18,12 @@ from typing import Any
 
 from sqlalchemy.engine import Connection, Row
 
+from responder.core.answer import Board
 from responder.core.broadcast import State as Stage
 from responder.core.delivery import LOOKS, OPTED_OUT, Answer, State, is_alarm, refusal
 from responder.core.message import Message, Messages
 from responder.core.pace import Pace
+from responder.core.places import Place
 from responder.core.reply import Manner, Voiceover
 from responder.core.told import Now, at
 from responder.ports import Clock, Gateway, NotSent, Sender, Sent, Unclear
@@ -105,6 +107,9 @@ class Deliverer:
         self._begun: set[int] = set()
         self._flushed = 0.0
         self._spent_out = False
+        self._standing: Now | None = None
+        self._remembered: dict[tuple[object, ...], Message] = {}
+        self._remembered_of: tuple[Board | None, datetime | None] = (None, None)
 
     async def run(self, leads: Callable[[], bool], stopping: asyncio.Event) -> None:
         """Send for as long as this process leads, until `stopping` is set; what is under way is then waited for."""
@@ -160,7 +165,8 @@ class Deliverer:
         now = self._clock()
         view = self._snapshot.read_if_changed(now)
         stamp = now.timestamp()
-        standing, found = at(view.board, now), list[tuple[Taken, str, int]]()
+        standing = self._standing = at(view.board, now, self._standing)
+        found: list[tuple[Taken, str, int]] = []
         with self._db.write() as connection:
             if usage(connection, SPEND, int(stamp // DAY))[1] >= self._limits.spend_per_day:
                 if not self._spent_out:
@@ -242,8 +248,18 @@ class Deliverer:
         changed = item.kind == "status" and now.key(place, item.service) != told
         if not broken and not changed:
             return None
-        known = said if broken else told
-        return self._messages.changed(place, item.service, known, now, over, item.language, call)
+        return self._changed(place, item.service, said if broken else told, now, item.language, call)
+
+    def _changed(self, place: Place, service: str, known: str, now: Now, language: str, call: bool) -> Message:
+        """The news for a place; neighbours are told the same, so it is made once a minute."""
+        board, minute = self._remembered_of
+        if board is not now.real or minute != now.at.replace(second=0, microsecond=0):
+            self._remembered_of, self._remembered = (now.real, now.at.replace(second=0, microsecond=0)), {}
+        key = (place, service, known, language, call)
+        if key not in self._remembered:
+            over = Voiceover(self._manner, now.at)
+            self._remembered[key] = self._messages.changed(place, service, known, now, over, language, call)
+        return self._remembered[key]
 
     def _spoken(self, message: Message, item: Item) -> str:
         return self._gateway.call_document(message.spoken, message.again, message.after, f"/twilio/called/{item.id}")

@@ -140,9 +140,11 @@ class Now:
         return key_of(self.neutral.answer(place, service))
 
 
-def at(real: Board, now: datetime) -> Now:
-    """How the points of a board stand at `now`."""
+def at(real: Board, now: datetime, before: Now | None = None) -> Now:
+    """How the points of a board stand at `now`; what was worked out `before` is used for as long as it holds."""
     current = real.at(now)
+    if before and before.real is current:
+        return Now(now, current, before.neutral.at(now))
     return Now(now, current, board(neutral(current.points), now, current.zone, current.stale_after))
 
 
