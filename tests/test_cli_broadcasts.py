@@ -81,7 +81,12 @@ def test_from_a_draft_to_what_is_sent(run: Run) -> None:
     ]
     assert said[5] == "en        en       GSM-7     1         -                1      0      0.60"
     assert said[6].startswith("recipients: 3, price: 2.40 SEK, done: 20")
-    assert said[7:] == ["--- sv ---", "Vatten finns vid torget.", "--- en ---", "Water at the square - come."]
+    assert said[7:] == [
+        "--- sv ---",
+        "Vatten finns vid torget. /Stockholms stad",
+        "--- en ---",
+        "Water at the square - come. /City of Stockholm",
+    ]
     submitted = run("broadcast", "submit", "2", token=bo)
     assert submitted.startswith("broadcast 2: submitted, version 1, free\n")
     assert "next: `responder broadcast approve 2 --version 1`, by somebody who did not write it" in submitted
@@ -136,7 +141,7 @@ def test_a_text_comes_from_a_file_too(run: Run, tmp_path: Path) -> None:
     (tmp_path / "sv.txt").write_text("Hej\nalla 😀\n", encoding="utf-8")
     said = run("broadcast", "draft", "--to", "everyone", "--text", "sv=@sv.txt")
     assert "sv        sv       UCS-2     1         😀" in said
-    assert said.endswith("--- sv ---\nHej\nalla 😀\n")
+    assert said.endswith("--- sv ---\nHej\nalla 😀 /Stockholms stad\n")
     assert "No such file" in run("broadcast", "edit", "2", "--text", "sv=@nowhere.txt", fails=True)
 
 

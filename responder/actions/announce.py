@@ -486,7 +486,17 @@ class Announcer:
         for language in texts:
             if language not in self.languages:
                 raise BadText(language, f"no such language; there is {', '.join(self.languages)}")
-        return {language: checked_text(said, language, exercise) for language, said in texts.items()}
+        return {
+            language: checked_text(self._signed(said, language, exercise), language, exercise)
+            for language, said in texts.items()
+        }
+
+    def _signed(self, text: str, language: str, exercise: bool) -> str:
+        """`text` with the sender's name: what nobody has signed is not believed."""
+        sender, text = self.languages[language].sender(self.settings.sender_name), text.strip()
+        if not text or sender in text:
+            return text
+        return f"{text.removesuffix('ÖVNING').strip() if exercise else text} /{sender}"
 
     def _retargeted(self, connection: Connection, was: Broadcast, to: Sequence[str]) -> Audience:
         if not to:

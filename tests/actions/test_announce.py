@@ -215,7 +215,7 @@ class TestWhoHears:
         desk.ask("asked", ";farsta-1 open 0")
         sent = desk.sent("district:Farsta", "point:farsta-1", exercise=True)
         assert desk.heard(sent) == ["enrolled"]
-        assert sent.texts == {"sv": "ÖVNING. Hej ÖVNING"}
+        assert sent.texts == {"sv": "ÖVNING. Hej /Stockholms stad ÖVNING"}
         with pytest.raises(announce.NobodyToHear, match="of those enrolled for exercises"):
             desk.submit("district:Bromma", exercise=True)
 
@@ -285,7 +285,7 @@ class TestTexts:
     def test_an_exercise_never_becomes_real_nor_the_reverse(self, desk: Desk) -> None:
         exercise, real = desk.draft(exercise=True), desk.draft()
         changed = desk.announcer.edit(ANNA, exercise.id, NOW, texts={"sv": "Kom till hallen"})
-        assert (changed.exercise, changed.texts["sv"]) == (True, "ÖVNING. Kom till hallen ÖVNING")
+        assert (changed.exercise, changed.texts["sv"]) == (True, "ÖVNING. Kom till hallen /Stockholms stad ÖVNING")
         with pytest.raises(BadText, match="begins like an exercise"):
             desk.announcer.edit(ANNA, real.id, NOW, texts={"sv": "ÖVNING. Hej. ÖVNING"})
 
@@ -385,12 +385,12 @@ class TestApproval:
 
     def test_an_edit_of_a_version_that_is_gone_says_who_was_first(self, desk: Desk) -> None:
         made = desk.draft()
-        desk.announcer.edit(BO, made.id, NOW, version=1, texts={"sv": "Bo"})
+        desk.announcer.edit(BO, made.id, NOW, version=1, texts={"sv": "Bo /Stockholms stad"})
         with pytest.raises(
             announce.EditedMeanwhile, match=f"bo edited broadcast {made.id} meanwhile: it is version 2, not 1"
         ):
             desk.announcer.edit(ANNA, made.id, NOW, version=1, texts={"sv": "Anna"})
-        assert desk.read(made.id).texts == {"sv": "Bo"}
+        assert desk.read(made.id).texts == {"sv": "Bo /Stockholms stad"}
 
     def test_two_approvals_at_once_give_one(self, desk: Desk) -> None:
         three(desk)
@@ -415,7 +415,7 @@ class TestApproval:
 
     def test_a_change_from_what_is_no_longer_there_is_refused_by_the_store(self, desk: Desk) -> None:
         made = desk.draft()
-        desk.announcer.edit(BO, made.id, NOW, texts={"sv": "Bo"})
+        desk.announcer.edit(BO, made.id, NOW, texts={"sv": "Bo /Stockholms stad"})
         with pytest.raises(store.Clash), desk.announcer.database.write() as connection:
             store.save_broadcast(connection, made, replace(made, state=State.SUBMITTED))
 
