@@ -25,7 +25,8 @@ from responder.core.message import Message, Messages
 from responder.core.pace import Pace
 from responder.core.places import Place
 from responder.core.reply import Manner, Voiceover
-from responder.core.told import Now, at
+from responder.core.segments import cost
+from responder.core.told import Now, at, merged
 from responder.ports import Clock, Gateway, NotSent, Sender, Sent, Unclear
 from responder.store import outbox
 from responder.store.engine import Database, StoreAway
@@ -40,9 +41,11 @@ log = logging.getLogger("responder.deliver")
 
 BATCH = 100
 START_WITHIN = 5.0  # seconds after it was taken up in which a POST may begin
-FLUSH_EVERY = 0.05  # seconds
+FLUSH_EVERY = 0.2  # seconds; what a kill takes with it has to be looked up
 SKEW = timedelta(seconds=60)  # between the provider's clock and ours
 HALT = 30.0  # seconds for which nothing is sent where the account is refused
+ALIKE_WAIT = 5.0
+ODD_TRIES, ODD_WAIT = 3, 600.0  # for a refusal that we do not know
 WITNESSES = 3
 AROUND = 600.0  # seconds before an unclear request from which its witnesses may be
 NOTHING = (0, 0.0)
@@ -145,7 +148,10 @@ class Deliverer:
         """Take up what may go now and begin to send it; how many. Raises StoreAway."""
         started = 0
         for channel in CHANNELS:
-            room = min(self._limits.concurrency - len(self._under_way), BATCH, self._pace[channel].room(monotonic()))
+            free = self._limits.concurrency - len(self._under_way)
+            if self._under_way and free < self._limits.concurrency // 4:
+                break  # a commit for a handful costs as much as for many
+            room = min(free, BATCH, self._pace[channel].room(monotonic()))
             for ready in self.take_up(channel, room) if room > 0 else ():
                 task = asyncio.get_running_loop().create_task(self._post(ready))
                 self._under_way.add(task)
@@ -168,20 +174,22 @@ class Deliverer:
         standing = self._standing = at(view.board, now, self._standing)
         found: list[tuple[Taken, str, int]] = []
         with self._db.write() as connection:
+            self._store(connection, stamp)
             if usage(connection, SPEND, int(stamp // DAY))[1] >= self._limits.spend_per_day:
                 if not self._spent_out:
                     log.error("SPEND_PER_DAY is spent: nothing more is sent today")
                 self._spent_out = True
-                return []
+                return []  # what is stored above is committed; it is stored again, to the same effect
             self._spent_out = False
             for broadcast in broadcasts:
                 items = outbox.queued(connection, broadcast.id, channel, stamp, most - len(found))
-                found += self._rendered(connection, items, broadcast, view, standing)
+                found += self._rendered(connection, items, broadcast, view, standing, [one for one, _, _ in found])
                 if len(found) >= most:
                     break
             taken = [one for one, _, _ in found]
             items = outbox.take(connection, taken, self._owner, stamp, stamp + self._limits.lease)
             self._charge(connection, taken, stamp)
+        self._stored()
         self._pace[channel].spend(sum(max(1, one.segments) for one in taken))
         return [
             Ready(item, number, valid, view.points_version)
@@ -189,42 +197,71 @@ class Deliverer:
         ]
 
     def _rendered(
-        self, connection: Connection, items: list[Item], broadcast: Row[Any], view: View, now: Now
+        self,
+        connection: Connection,
+        items: list[Item],
+        broadcast: Row[Any],
+        view: View,
+        now: Now,
+        already: list[Taken],
     ) -> list[tuple[Taken, str, int]]:
-        """What is to be sent of `items`: row, number, and for how many seconds it is worth anything. The rest ends."""
+        """What is to be sent of `items`: row, number, and for how many seconds it is worth anything. The rest ends, or
+        waits: what could not be told apart at the provider from something that is being sent to the same number, or is
+        `already` taken up with it.
+        """
         if not items:
             return []
-        numbers = {item.id: self._vault.open(item.number_sealed) for item in items if item.number_sealed}
+        numbers = {item.id: number for item in items if (number := self._number(item.number_sealed))}
         hashes = {
             id: self._vault.hashes(number) for id, number in numbers.items()
         }  # by old keys too: STOPP may be older
         stopped = outbox.suppressed(connection, {h for known in hashes.values() for h in known})
         had = usages(connection, (number_scope(known[0]) for known in hashes.values()), int(now.at.timestamp() // DAY))
         known = outbox.known_answers(connection, {item.subscription_id for item in items if item.subscription_id})
+        known |= {t.item.subscription_id: (t.told, t.said) for t in already if t.told and t.item.subscription_id}
+        alike = outbox.in_hand(connection, {item.number_hash for item in items})
+        alike |= {_looks(one.item, one.body) for one in already}
+        wait: list[int] = []
         texts = loads(broadcast.texts) if broadcast.kind == "message" else {}
         found: list[tuple[Taken, str, int]] = []
-        ends: dict[State, list[int]] = {State.SUPPRESSED: [], State.SUPERSEDED: [], State.FAILED: []}
+        ends: dict[State, list[Item]] = {State.SUPPRESSED: [], State.SUPERSEDED: [], State.FAILED: []}
         for item in items:
-            if item.id not in numbers or not stopped.isdisjoint(hashes[item.id]):
-                ends[State.SUPPRESSED].append(item.id)
+            if item.id not in numbers:
+                ends[State.FAILED if item.number_sealed else State.SUPPRESSED].append(item)
+                continue
+            if not stopped.isdisjoint(hashes[item.id]):
+                ends[State.SUPPRESSED].append(item)
                 continue
             if had.get(number_scope(hashes[item.id][0]), NOTHING)[0] >= self._limits.number_per_day:
-                ends[State.FAILED].append(item.id)
+                ends[State.FAILED].append(item)
                 continue
-            before = known.get(item.subscription_id or 0, (item.told_before, item.said_before))
+            before = known.get(item.subscription_id or 0, (item.told_before, ""))
+            before = (before[0], merged(before[1], item.said_before))
             if item.kind == "status" and item.subscription_id not in known:
-                ends[State.SUPPRESSED].append(item.id)
+                ends[State.SUPPRESSED].append(item)
                 continue
-            message = self._message(item, before, texts, broadcast.fallback, view, now)
+            try:
+                message = self._message(item, before, texts, broadcast.fallback, view, now)
+            except Exception:  # one that cannot be told must not keep all others waiting
+                log.exception("delivery %d cannot be put into words", item.id)
+                ends[State.FAILED].append(item)
+                continue
             if message is None:
-                ends[State.SUPERSEDED].append(item.id)
+                ends[State.SUPERSEDED].append(item)
                 self._as_told(connection, item, now)
                 continue
             body = message.text or self._spoken(message, item)
-            taken = Taken(item, body, message.segments, message.told, before[0], message.said)
+            if _looks(item, body) in alike:
+                wait.append(item.id)
+                continue
+            alike.add(_looks(item, body))
+            taken = Taken(item, body, message.segments, message.told, *before, message.said)
+            if item.subscription_id and message.told:
+                known[item.subscription_id] = (message.told, message.said)
             found.append((taken, numbers[item.id], message.valid))
-        for state, ids in ends.items():
-            outbox.settle(connection, ids, state, now.at.timestamp(), CAPPED if state is State.FAILED else 0)
+        outbox.postpone(connection, wait, now.at.timestamp() + ALIKE_WAIT)
+        for state, ended in ends.items():
+            outbox.settle(connection, ended, state, now.at.timestamp(), CAPPED if state is State.FAILED else 0)
         return found
 
     def _message(
@@ -248,7 +285,7 @@ class Deliverer:
         changed = item.kind == "status" and now.key(place, item.service) != told
         if not broken and not changed:
             return None
-        return self._changed(place, item.service, said if broken else told, now, item.language, call)
+        return self._changed(place, item.service, said or told, now, item.language, call)
 
     def _changed(self, place: Place, service: str, known: str, now: Now, language: str, call: bool) -> Message:
         """The news for a place; neighbours are told the same, so it is made once a minute."""
@@ -261,6 +298,14 @@ class Deliverer:
             self._remembered[key] = self._messages.changed(place, service, known, now, over, language, call)
         return self._remembered[key]
 
+    def _number(self, sealed: bytes) -> str:
+        """The number, or "" if it was deleted, or its key is gone."""
+        try:
+            return self._vault.open(sealed) if sealed else ""
+        except ValueError as error:
+            log.error("a number cannot be read: %s", error)
+            return ""
+
     def _spoken(self, message: Message, item: Item) -> str:
         return self._gateway.call_document(message.spoken, message.again, message.after, f"/twilio/called/{item.id}")
 
@@ -272,7 +317,7 @@ class Deliverer:
 
     def _charge(self, connection: Connection, taken: list[Taken], stamp: float) -> None:
         day, limits = int(stamp // DAY), self._limits
-        price = sum(t.segments * limits.price_segment if t.segments else limits.price_call for t in taken)
+        price = sum(t.segments * limits.price_segment if t.item.channel == "text" else limits.price_call for t in taken)
         used: dict[tuple[str, int], tuple[int, float]] = {}
         for one in taken:
             scope = (number_scope(one.item.number_hash), day)
@@ -319,7 +364,7 @@ class Deliverer:
         if stage == Stage.SENDING and not late and not overtaken:
             return True
         with self._db.write() as connection:
-            outbox.put_back(connection, [item], self._clock().timestamp())
+            self._put_back(connection, item, self._clock().timestamp())
         return False
 
     def _refused(self, ready: Ready, error: NotSent) -> None:
@@ -328,35 +373,55 @@ class Deliverer:
         answer = refusal(error.status, error.code) if error.status else Answer.SLOW
         if is_alarm(error.code) or answer is Answer.HALT:
             log.error("an operator must act: the provider answers %s", error)
-        if answer is Answer.FOR_GOOD:
+        if answer is Answer.ODD and item.attempt < ODD_TRIES:
+            log.error("delivery %d: refused for a reason we do not know: %s", item.id, error)
+            with self._db.write() as connection:
+                self._put_back(connection, item, now + ODD_WAIT, tried=True)
+            return
+        if answer in (Answer.FOR_GOOD, Answer.ODD):
             log.warning("delivery %d to %s: refused for good, %d", item.id, masked(ready.number), error.code)
+            with self._db.write() as connection:
+                outbox.settle(connection, [item], State.FAILED, now, error.code or error.status)
+                if answer is Answer.ODD:
+                    outbox.untell(connection, item)
             if error.code == OPTED_OUT:
                 self._people.do(self._people.stop(self._vault.hashes(ready.number), now, str(OPTED_OUT)))
-            with self._db.write() as connection:
-                outbox.settle(connection, [item.id], State.FAILED, now, error.code)
             return
         wait = HALT if answer is Answer.HALT else error.wait
         for pace in self._pace.values():
             pace.slow_down(monotonic(), wait)
         with self._db.write() as connection:
-            outbox.put_back(connection, [item], now)
+            self._put_back(connection, item, now)
+
+    def _put_back(self, connection: Connection, item: Item, not_before: float, tried: bool = False) -> None:
+        """Queue again what was not sent, which has not cost anything then."""
+        if outbox.put_back(connection, [item], not_before, tried):
+            day = int(item.claimed_at // DAY)
+            scope = number_scope(self._vault.newest(self._number(item.number_sealed)))
+            add_usage(connection, {(scope, day): (-1, 0.0), (SPEND, day): (-1, -self._price(item))})
+
+    def _price(self, item: Item) -> float:
+        limits = self._limits
+        return limits.price_segment * cost(item.body).segments if item.channel == "text" else limits.price_call
 
     def flush(self, every: float = 0.0) -> None:
         """Store what the provider took, unless that was done less than `every` seconds ago."""
         if not self._accepted or monotonic() - self._flushed < every:
             return
-        done, self._accepted = self._accepted, []
-        stamp = self._clock().timestamp()
         try:
             with self._db.write() as connection:
-                outbox.accept(connection, done, stamp)
-                fresh = {item.broadcast_id for item, _ in done} - self._begun
-                outbox.begun(connection, fresh, stamp)
-            self._begun |= fresh
+                self._store(connection, self._clock().timestamp())
+            self._stored()
         except StoreAway as error:  # they stay under their lease, and are looked up if this goes on
-            log.error("database away, %d outcomes kept: %s", len(done), error)
-            self._accepted = done + self._accepted
-        self._flushed = monotonic()
+            log.error("database away, %d outcomes kept: %s", len(self._accepted), error)
+
+    def _store(self, connection: Connection, stamp: float) -> None:
+        outbox.accept(connection, self._accepted, stamp)
+        outbox.begun(connection, {item.broadcast_id for item, _ in self._accepted} - self._begun, stamp)
+
+    def _stored(self) -> None:
+        self._begun |= {item.broadcast_id for item, _ in self._accepted}
+        self._accepted, self._flushed = [], monotonic()
 
     # --- finding out -----------------------------------------------------------------------------------------------
 
@@ -377,23 +442,24 @@ class Deliverer:
 
     async def _look_up(self, item: Item, complete: bool) -> None:
         since = datetime.fromtimestamp(item.claimed_at, UTC) - SKEW
-        found = await self._listed(self._vault.open(item.number_sealed), item.channel, since) if complete else None
+        number = self._number(item.number_sealed)
+        found = await self._listed(number, item.channel, since) if complete and number else None
         stamp = self._clock().timestamp()
         with self._db.write() as connection:
             if found is not None:
-                known = outbox.provider_ids(connection, item.number_hash)
+                known = outbox.provider_ids(connection, self._vault.hashes(number))
                 sid = next((s.id for s in found if s.id not in known and s.body in ("", item.body)), "")
                 if sid:
                     outbox.accept(connection, [(item, sid)], stamp)
                     log.info("delivery %d: the provider has it", item.id)
                 else:
-                    outbox.put_back(connection, [item], stamp, tried=True)
+                    self._put_back(connection, item, stamp, tried=True)
                     log.info("delivery %d: the provider does not have it, it is sent again", item.id)
             elif item.looked + 1 >= LOOKS:
-                outbox.unknown(connection, item.id)
+                outbox.unknown(connection, item)
                 log.error("delivery %d: unclear whether it was sent, an operator must decide", item.id)
             else:
-                outbox.ask_later(connection, item.id, stamp + self._limits.reconcile * (item.looked + 1))
+                outbox.ask_later(connection, item, stamp + self._limits.reconcile * (item.looked + 1))
 
     async def _list_is_complete(self, channel: str, oldest: float, now: datetime) -> bool:
         """Whether the provider's list shows the newest of what it took from about `oldest` until as long ago as we are
@@ -404,12 +470,11 @@ class Deliverer:
                 connection, channel, oldest - AROUND, now.timestamp() - self._limits.reconcile, WITNESSES
             )
         since = datetime.fromtimestamp(oldest - AROUND, UTC) - SKEW
-        lists = await asyncio.gather(
-            *(self._listed(self._vault.open(row.number_sealed), channel, since) for row in rows)
-        )
+        readable = [(row, number) for row in rows if (number := self._number(row.number_sealed))]
+        lists = await asyncio.gather(*(self._listed(number, channel, since) for _, number in readable))
         seen = [
             found is not None and any(sent.id == row.provider_id for sent in found)
-            for row, found in zip(rows, lists, strict=True)
+            for (row, _), found in zip(readable, lists, strict=True)
         ]
         if not all(seen):
             log.warning("the provider's list of %ss lags behind or is away; nothing unclear is sent again", channel)
@@ -422,3 +487,8 @@ class Deliverer:
         except (NotSent, Unclear, TimeoutError) as error:
             log.warning("the provider's list is away: %s", str(error) or "timed out")
             return None
+
+
+def _looks(item: Item, body: str) -> tuple[bytes, str, str]:
+    """What the provider would list it as: two calls to a number look the same."""
+    return item.number_hash, item.channel, body if item.channel == "text" else ""

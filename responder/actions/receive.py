@@ -34,6 +34,8 @@ class Receiver:
                 log.warning("a receipt for the delivery %d, which is not known (any more)", delivery)
                 return None
             was = State(item.state)
+            if was is State.QUEUED and receipt.id == item.provider_id:
+                return was  # of the attempt that is about to be repeated, out of order
             state, again = after_receipt(was, item.attempt, receipt.status, receipt.code, receipt.attempt, receipt.call)
             if (
                 item.provider_id
@@ -49,6 +51,8 @@ class Receiver:
                 if moved and again:
                     outbox.untell(connection, item)
                     outbox.reopen(connection, item.broadcast_id)
+                if moved and was is State.QUEUED:
+                    outbox.retell(connection, item)  # it was taken for not sent
                 if moved and RANK.get(state, 0):
                     outbox.begun(connection, [item.broadcast_id], stamp)
             if moved:

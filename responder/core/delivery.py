@@ -32,7 +32,6 @@ class State(StrEnum):
 
 RANK = {State.ACCEPTED: 1, State.SENT: 2, State.DELIVERED: 3, State.FAILED: 3}
 REACHED = (State.SENDING, State.ACCEPTED, State.SENT, State.DELIVERED, State.UNKNOWN)
-OPEN = (State.QUEUED, State.SENDING, State.UNKNOWN)
 
 _TEXT_STATUS = {
     "accepted": State.ACCEPTED, "scheduled": State.ACCEPTED, "queued": State.ACCEPTED, "sending": State.ACCEPTED,
@@ -48,9 +47,10 @@ _NOT_IN = ("busy", "no-answer")
 
 OPTED_OUT = 21610
 _FOR_GOOD = frozenset({21211, 21408, 21602, 21610, 21612, 21614, 21617, 30005, 30006, 30007, 30450})
-_ALARM = frozenset({20003, 21408, 30002})
+_ACCOUNT = frozenset({20003, 20005, 21212, 21603, 21606, 21659, 21660, 21661, 30002})  # the sender, not the number
+_ALARM = _ACCOUNT | {21408}
 _SLOW = frozenset({20429, 21611, 30001})
-_LATER = frozenset({30003, 30008})
+_LATER = frozenset({30003, 30008, 30036})  # 30036: its validity ended at the provider
 
 
 class Answer(StrEnum):
@@ -59,6 +59,7 @@ class Answer(StrEnum):
     FOR_GOOD = "for_good"  # this number will never get it
     SLOW = "slow"  # not sent: every sender must slow down
     HALT = "halt"  # not sent: nothing of ours is taken until an operator has acted
+    ODD = "odd"  # not sent, for a reason that is in no list of ours: a few more times, then never
     UNCLEAR = "unclear"  # it may have been sent
 
 
@@ -73,11 +74,11 @@ def refusal(status: int, code: int) -> Answer:
     """What an HTTP `status` with an error `code` (0: none) means for a message."""
     if status == 429 or code in _SLOW:
         return Answer.SLOW
-    if (status in (401, 403) and code not in _FOR_GOOD) or code in (20003, 30002):
+    if code in _ACCOUNT or (status in (401, 403) and code not in _FOR_GOOD):
         return Answer.HALT
-    if code in _FOR_GOOD or 400 <= status < 500:
+    if code in _FOR_GOOD:
         return Answer.FOR_GOOD
-    return Answer.UNCLEAR
+    return Answer.ODD if 400 <= status < 500 and status != 408 else Answer.UNCLEAR
 
 
 def is_alarm(code: int) -> bool:

@@ -76,7 +76,7 @@ class Messages:
 
     def written(self, texts: Mapping[str, str], fallback: str, over: Voiceover, language: str, call: bool) -> Message:
         """What operators wrote, in the recipient's language or the one named for all others."""
-        code = language if language in texts else fallback
+        code = next(code for code in (language, fallback, self._flow.default_language, *texts) if code in texts)
         if not call:
             return Message(texts[code])
         wording = self.language(code)

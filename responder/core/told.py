@@ -60,6 +60,16 @@ def entries(said: str) -> tuple[Entry, ...]:
     return tuple(Entry(point, state, int(until)) for point, state, until in parts if point != "-")
 
 
+def as_said(key: str) -> str:
+    """The point in a key as a `said`."""
+    return "".join(f";{entry.point} {entry.state} {entry.until}" for entry in entries(key))
+
+
+def merged(*said: str) -> str:
+    """All the points that any of `said` names, each entry once."""
+    return "".join(dict.fromkeys(f";{part}" for one in said for part in one.split(";") if part))
+
+
 def neutral(points: Iterable[Point]) -> list[Point]:
     """`points` as if their doors had no regular hours."""
     return [replace(point, hours="") if point.hours else point for point in points]

@@ -95,9 +95,7 @@ class TwilioSender:
             raise NotSent(f"cannot connect: {error}") from error
         except TwilioRestException as error:
             if 400 <= error.status < 500:
-                raise NotSent(
-                    f"HTTP {error.status}, {error.code}: {error.msg}", error.status, error.code or 0
-                ) from error
+                raise NotSent(f"HTTP {error.status}, {error.code}", error.status, error.code or 0) from error
             raise Unclear(f"HTTP {error.status}") from error
         except (ClientError, TwilioException, OSError, ValueError) as error:
             raise Unclear(f"{type(error).__name__}: {error}") from error

@@ -12,6 +12,7 @@ from sqlalchemy.engine import Connection, Row
 
 from responder.core.broadcast import State as Stage
 from responder.core.delivery import State
+from responder.core.told import as_said
 from responder.store.engine import Prepared
 from responder.store.tables import utc_param
 
@@ -64,6 +65,7 @@ class Taken:
     segments: int
     told: str = ""
     told_before: str = ""
+    said_before: str = ""
     said: str = ""
 
     def in_table(self, owner: str, now: float) -> Item:
@@ -71,6 +73,7 @@ class Taken:
         return replace(
             self.item, state="sending", owner=owner, claimed_at=now, looked=0, attempt=self.item.attempt + 1,
             body=self.body, told=self.told, told_before=self.told_before, said=self.said, provider_id="",
+            said_before=self.said_before,
         )  # fmt: skip
 
 
@@ -112,7 +115,7 @@ def take(connection: Connection, taken: Sequence[Taken], owner: str, now: float,
     rows = [
         {
             "id": t.item.id, "owner": owner, "now": now, "until": lease_until, "body": t.body, "segments": t.segments,
-            "told": t.told, "told_before": t.told_before, "said": t.said,
+            "told": t.told, "told_before": t.told_before, "said": t.said, "said_before": t.said_before,
         }
         for t in taken
     ]  # fmt: skip
@@ -120,7 +123,7 @@ def take(connection: Connection, taken: Sequence[Taken], owner: str, now: float,
         text(
             "UPDATE deliveries SET state = 'sending', owner = :owner, claimed_at = :now, lease_until = :until,"
             " looked = 0, attempt = attempt + 1, body = :body, segments = :segments, told = :told,"
-            " told_before = :told_before, said = :said, provider_id = '' WHERE id = :id"
+            " told_before = :told_before, said = :said, said_before = :said_before, provider_id = '' WHERE id = :id"
         ),
         rows,
     )
@@ -143,32 +146,54 @@ def note_told(connection: Connection, taken: Iterable[Taken], now: float) -> Non
         connection.execute(text("UPDATE turns SET said = :said, said_at = :now WHERE id = :id"), asked)
 
 
-def put_back(connection: Connection, items: Sequence[Item], not_before: float, tried: bool = False) -> None:
-    """Queue again what was surely not sent; what it would have told was not told. `tried`: the attempt counts."""
+def put_back(connection: Connection, items: Sequence[Item], not_before: float, tried: bool = False) -> int:
+    """Queue again what was surely not sent; what it would have told was not told. `tried`: the attempt counts.
+
+    How many. A row that somebody else has moved on meanwhile is left as it is.
+    """
+    sql = text(
+        "UPDATE deliveries SET state = 'queued', not_before = :at, owner = '', lease_until = 0,"
+        " attempt = attempt - :back WHERE id = :id AND state IN ('sending', 'unknown') AND attempt = :attempt"
+    )
+    back = 0
     for item in items:
-        untell(connection, item)
-    rows = [{"id": item.id, "at": not_before, "back": 0 if tried else 1, "attempt": item.attempt} for item in items]
-    if rows:
-        connection.execute(
-            text(
-                "UPDATE deliveries SET state = 'queued', not_before = :at, owner = '', lease_until = 0,"
-                " attempt = attempt - :back WHERE id = :id AND state IN ('sending', 'unknown') AND attempt = :attempt"
-            ),
-            rows,
-        )
+        row = {"id": item.id, "at": not_before, "back": 0 if tried else 1, "attempt": item.attempt}
+        if connection.execute(sql, row).rowcount:
+            untell(connection, item)
+            reopen(connection, item.broadcast_id)
+            back += 1
+    return back
 
 
 def untell(connection: Connection, item: Item) -> None:
-    """Undo what `note_told` noted for a delivery that turned out not to have been sent."""
+    """Undo what `note_told` noted for a delivery that turned out not to have been sent. Where something was told since,
+    what this one would have said of closed doors is still to be said.
+    """
+    values = {
+        "said": item.said, "told": item.told, "before": item.told_before, "said_before": item.said_before, "at": item.claimed_at,
+        "id": item.subscription_id, "more": item.said_before or as_said(item.told_before),
+    }  # fmt: skip
     if item.subscription_id and item.told:
-        connection.execute(
-            text("UPDATE subscriptions SET told = :before, said = '' WHERE id = :id AND told = :told"),
-            {"id": item.subscription_id, "before": item.told_before, "told": item.told},
+        sql = (
+            "UPDATE subscriptions SET told = :before, said = :said_before"
+            " WHERE id = :id AND told = :told AND said_at = :at"
         )
+        if not connection.execute(text(sql), values).rowcount:
+            connection.execute(text("UPDATE subscriptions SET said = said || :more WHERE id = :id"), values)
     if item.kind == FOLLOW_UP:
-        connection.execute(
-            text("UPDATE turns SET said = '' WHERE id = :id AND said = :said"), {"id": item.turn_id, "said": item.said}
-        )
+        sql = "UPDATE turns SET said = '' WHERE id = :id AND said = :said AND said_at = :at"
+        connection.execute(text(sql), {**values, "id": item.turn_id})
+
+
+def retell(connection: Connection, item: Item) -> None:
+    """It was sent after all: note again what `untell` undid, if nothing was told since."""
+    values = {"said": item.said, "told": item.told, "before": item.told_before, "at": item.claimed_at}
+    if item.subscription_id and item.told:
+        sql = "UPDATE subscriptions SET told = :told, said = :said WHERE id = :id AND told = :before AND said_at = :at"
+        connection.execute(text(sql), {**values, "id": item.subscription_id})
+    if item.kind == FOLLOW_UP:
+        sql = "UPDATE turns SET said = :said WHERE id = :id AND said = '' AND said_at = :at"
+        connection.execute(text(sql), {**values, "id": item.turn_id})
 
 
 def accept(connection: Connection, sent: Sequence[tuple[Item, str]], now: float) -> None:
@@ -176,6 +201,15 @@ def accept(connection: Connection, sent: Sequence[tuple[Item, str]], now: float)
     rows = [{"id": item.id, "attempt": item.attempt, "sid": sid, "now": now} for item, sid in sent]
     if not rows:
         return
+    waiting = text("SELECT id FROM deliveries WHERE id IN :ids AND state = 'queued'")
+    again = set(
+        connection.execute(
+            waiting.bindparams(bindparam("ids", expanding=True)), {"ids": [item.id for item, _ in sent]}
+        ).scalars()
+    )
+    for item, _ in sent:
+        if item.id in again:  # taken for not sent meanwhile
+            retell(connection, item)
     connection.execute(
         text(
             "UPDATE deliveries SET provider_id = :sid, state = 'accepted', lease_until = 0 WHERE id = :id"
@@ -187,14 +221,16 @@ def accept(connection: Connection, sent: Sequence[tuple[Item, str]], now: float)
     connection.execute(text("UPDATE deliveries SET provider_id = :sid WHERE id = :id AND provider_id = ''"), rows)
 
 
-def settle(connection: Connection, ids: Iterable[int], state: State, now: float, error: int = 0) -> None:
-    """End deliveries that are not over yet as `state`, with an error code."""
-    rows = [{"id": id, "state": state.value, "now": now, "error": error} for id in ids]
+def settle(connection: Connection, items: Iterable[Item], state: State, now: float, error: int = 0) -> None:
+    """End deliveries as `state`, with an error code, if they are not over and nobody has tried again since."""
+    rows = [
+        {"id": item.id, "attempt": item.attempt, "state": state.value, "now": now, "error": error} for item in items
+    ]
     if rows:
         connection.execute(
             text(
                 "UPDATE deliveries SET state = :state, settled_at = :now, error = :error, lease_until = 0"
-                " WHERE id = :id AND state IN ('queued', 'sending', 'unknown')"
+                " WHERE id = :id AND attempt = :attempt AND state IN ('queued', 'sending', 'unknown')"
             ),
             rows,
         )
@@ -212,16 +248,33 @@ def expired(connection: Connection, owner: str, now: float, until: float, limit:
     return items
 
 
-def unknown(connection: Connection, id: int) -> None:
+def unknown(connection: Connection, item: Item) -> None:
     """Leave it to an operator what is to become of a delivery."""
-    sql = text("UPDATE deliveries SET state = 'unknown', lease_until = 0 WHERE id = :id AND state = 'sending'")
-    connection.execute(sql, {"id": id})
+    sql = text(f"UPDATE deliveries SET state = 'unknown', lease_until = 0 WHERE {_STILL_LOOKED_AT}")
+    connection.execute(sql, {"id": item.id, "attempt": item.attempt})
 
 
-def ask_later(connection: Connection, id: int, at: float) -> None:
+def ask_later(connection: Connection, item: Item, at: float) -> None:
     """Ask the provider again at `at` what became of a delivery."""
-    sql = text("UPDATE deliveries SET lease_until = :at WHERE id = :id AND state = 'sending'")
-    connection.execute(sql, {"id": id, "at": at})
+    sql = text(f"UPDATE deliveries SET lease_until = :at WHERE {_STILL_LOOKED_AT}")
+    connection.execute(sql, {"id": item.id, "attempt": item.attempt, "at": at})
+
+
+_STILL_LOOKED_AT = "id = :id AND state = 'sending' AND attempt = :attempt"
+
+
+def in_hand(connection: Connection, hashes: Iterable[bytes]) -> set[tuple[bytes, str, str]]:
+    """(number hash, channel, body) of what is being sent to these numbers; the body of a call is ""."""
+    sql = text("SELECT number_hash, channel, body FROM deliveries WHERE number_hash IN :hashes AND state = 'sending'")
+    rows = connection.execute(sql.bindparams(bindparam("hashes", expanding=True)), {"hashes": list(hashes)})
+    return {(row[0], row[1], row[2] if row[1] == "text" else "") for row in rows}
+
+
+def postpone(connection: Connection, ids: Iterable[int], not_before: float) -> None:
+    """Let these wait a little longer."""
+    rows = [{"id": id, "at": not_before} for id in ids]
+    if rows:
+        connection.execute(text("UPDATE deliveries SET not_before = :at WHERE id = :id AND state = 'queued'"), rows)
 
 
 def witnesses(connection: Connection, channel: str, since: float, before: float, limit: int) -> list[Row[Any]]:
@@ -235,10 +288,11 @@ def witnesses(connection: Connection, channel: str, since: float, before: float,
     return list(connection.execute(text(sql), values))
 
 
-def provider_ids(connection: Connection, number_hash: bytes) -> set[str]:
-    """The provider's ids of what was sent to a number."""
-    sql = text("SELECT provider_id FROM deliveries WHERE number_hash = :hash AND provider_id <> ''")
-    return set(connection.execute(sql, {"hash": number_hash}).scalars())
+def provider_ids(connection: Connection, hashes: Iterable[bytes]) -> set[str]:
+    """The provider's ids of what was sent to a number, by each of its hashes."""
+    sql = text("SELECT provider_id FROM deliveries WHERE number_hash IN :hashes AND provider_id <> ''")
+    rows = connection.execute(sql.bindparams(bindparam("hashes", expanding=True)), {"hashes": list(hashes)})
+    return set(rows.scalars())
 
 
 def delivery(connection: Connection, id: int) -> Item | None:
@@ -278,29 +332,33 @@ def begun(connection: Connection, broadcasts: Iterable[int], now: float) -> None
 
 
 def reopen(connection: Connection, id: int) -> None:
-    """A delivery of this broadcast waits again: if the broadcast was done, it is not."""
+    """A delivery of this broadcast waits again: if it was done, it is not. One that was stopped stays so."""
     sql = text("UPDATE broadcasts SET state = :sending, finished_at = NULL WHERE id = :id AND state = :done")
     connection.execute(sql, {"id": id, "sending": Stage.SENDING.value, "done": Stage.DONE.value})
 
 
 def finish(connection: Connection, now: float) -> int:
-    """Broadcasts that have nothing left to send are done, or empty of what was stopped; how many became done."""
-    left = "SELECT 1 FROM deliveries d WHERE d.broadcast_id = broadcasts.id AND d.state IN ('queued', 'sending')"
+    """Broadcasts with nothing left to send are done, and those that were stopped are emptied; how many are done."""
+    left = (
+        "SELECT 1 FROM deliveries d WHERE d.broadcast_id = broadcasts.id AND d.channel IN ('text', 'call')"
+        " AND d.state IN ('queued', 'sending')"
+    )
     values = {"now": now, "system": "system", "sending": Stage.SENDING.value, "done": Stage.DONE.value}
     ended = connection.execute(
         text(
-            "UPDATE broadcasts SET state = :done, finished_at = :now WHERE state = :sending AND kind <> :system"
+            "UPDATE broadcasts SET state = :done, finished_at = :now WHERE kind <> :system AND (state = :sending"
+            " OR (kind = 'status' AND state IN ('submitted', 'approved')))"
             f" AND NOT EXISTS ({left})"
         ),
         values,
     ).rowcount
     connection.execute(
         text(
-            "UPDATE deliveries SET state = 'stopped', settled_at = :now WHERE state = 'queued' AND broadcast_id IN"
-            " (SELECT id FROM broadcasts WHERE state IN ('stopped', 'rejected') AND (finished_at IS NULL"
-            " OR finished_at > :lately))"
+            "UPDATE deliveries SET state = 'stopped', settled_at = :now WHERE state = 'queued'"
+            " AND channel IN ('text', 'call')"
+            " AND broadcast_id IN (SELECT id FROM broadcasts WHERE state IN ('stopped', 'rejected'))"
         ),
-        {"now": now, "lately": now - 3600},
+        {"now": now},
     )
     return ended
 

@@ -73,6 +73,10 @@ class People:
         )
         self._agree = prepared("UPDATE subscriptions SET state = 'active' WHERE number_hash IN (:hashes)")
         self._unsubscribe = prepared("DELETE FROM subscriptions WHERE number_hash IN (:hashes) AND place = :place")
+        self._withdraw_place = prepared(
+            "UPDATE deliveries SET state = 'suppressed' WHERE number_hash IN (:hashes) AND place = :place"
+            " AND kind = 'status' AND state IN ('queued', 'sending', 'unknown')"
+        )
         self._enrol = prepared("UPDATE subscriptions SET exercise = :yes WHERE number_hash IN (:hashes)")
         self._lift = prepared("DELETE FROM suppressions WHERE number_hash IN (:hashes)")
         self._suppress = prepared(
@@ -117,8 +121,8 @@ class People:
         return [Write(self._agree, _by(hashes))]
 
     def unsubscribe(self, hashes: Sequence[bytes], place: str) -> list[Write]:
-        """Follow `place` no more."""
-        return [Write(self._unsubscribe, {**_by(hashes), "place": place})]
+        """Follow `place` no more, and hear nothing of it that is on its way."""
+        return [Write(s, {**_by(hashes), "place": place}) for s in (self._unsubscribe, self._withdraw_place)]
 
     def enrol(self, hashes: Sequence[bytes]) -> list[Write]:
         """Get exercises too."""

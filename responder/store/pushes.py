@@ -129,7 +129,8 @@ def queue_broken(connection: Connection, broadcast_id: int, since: float, now: f
 # Not again what waits to be sent, or is being sent, to the same subscription in this push or an earlier one.
 _NOT_YET = (
     "NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.number_hash = s.number_hash AND d.place = s.place"
-    " AND d.service = s.service AND d.kind = 'status' AND d.state = 'queued')"
+    " AND d.service = s.service AND d.kind = 'status' AND d.state = 'queued' AND EXISTS (SELECT 1 FROM broadcasts b"
+    " WHERE b.id = d.broadcast_id AND b.state IN ('sending', 'paused', 'submitted', 'approved')))"
 )
 
 

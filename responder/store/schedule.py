@@ -32,7 +32,8 @@ def due(connection: Connection, until: float) -> list[tuple[str, float]]:
 def done(connection: Connection, jobs: Iterable[tuple[str, float]], now: float) -> int:
     """Mark (job, at) as done; how many were not before."""
     sql = text("UPDATE due SET done_at = :now WHERE job = :job AND at = :at AND done_at IS NULL")
-    return sum(connection.execute(sql, {"job": job, "at": at, "now": now}).rowcount for job, at in jobs)
+    rows = [{"job": job, "at": at, "now": now} for job, at in jobs]
+    return connection.execute(sql, rows).rowcount if rows else 0
 
 
 def missing_slots(connection: Connection, now: float) -> int:

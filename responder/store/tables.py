@@ -10,6 +10,7 @@ from sqlmodel import Field, SQLModel
 
 _CALLS = text("channel = 'voice'")
 _SAID = text("said <> ''")
+_NO_ID_TWICE = {"sqlite_autoincrement": True}  # a receipt, or a delivery, may speak of a row that is gone
 _IN_HAND = text("state IN ('sending', 'unknown')")
 
 
@@ -149,6 +150,7 @@ class SubscriptionRow(SQLModel, table=True):
     __table_args__: Any = (
         UniqueConstraint("number_hash", "place", "service"),
         Index("subscriptions_answer", "place", "service", "told"),
+        _NO_ID_TWICE,
     )
 
 
@@ -190,7 +192,7 @@ class BroadcastRow(SQLModel, table=True):
     send_at: float | None = None
     started_at: float | None = None
     finished_at: float | None = None
-    __table_args__: Any = (Index("broadcasts_state", "state", "priority"),)
+    __table_args__: Any = (Index("broadcasts_state", "state", "priority"), _NO_ID_TWICE)
 
 
 class DeliveryRow(SQLModel, table=True):
@@ -237,6 +239,7 @@ class DeliveryRow(SQLModel, table=True):
         Index("deliveries_next", "broadcast_id", "channel", "state", "not_before", "id"),
         Index("deliveries_in_hand", "lease_until", sqlite_where=_IN_HAND, postgresql_where=_IN_HAND),
         Index("deliveries_created", "created_at"),
+        _NO_ID_TWICE,
     )
 
 

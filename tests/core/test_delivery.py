@@ -70,7 +70,7 @@ def test_what_an_earlier_attempt_came_to_does_not_end_the_present_one() -> None:
 
 REFUSALS = [
     (400, 21211, Answer.FOR_GOOD), (400, 21610, Answer.FOR_GOOD), (400, 21614, Answer.FOR_GOOD), (403, 21408, Answer.FOR_GOOD),
-    (400, 0, Answer.FOR_GOOD), (404, 20404, Answer.FOR_GOOD),
+    (400, 0, Answer.ODD), (404, 20404, Answer.ODD), (400, 21606, Answer.HALT), (408, 0, Answer.UNCLEAR),
     (429, 20429, Answer.SLOW), (429, 0, Answer.SLOW), (400, 21611, Answer.SLOW),
     (401, 20003, Answer.HALT), (403, 0, Answer.HALT), (400, 30002, Answer.HALT),
     (500, 0, Answer.UNCLEAR), (503, 20503, Answer.UNCLEAR),

@@ -37,6 +37,7 @@ def upgrade() -> None:
         sa.Column("said_at", number, nullable=False, server_default="0"),
         sa.Column("created_at", number, nullable=False),
         sa.UniqueConstraint("number_hash", "place", "service"),
+        sqlite_autoincrement=True,
     )
     op.create_index("subscriptions_answer", "subscriptions", ["place", "service", "told"])
     op.create_table(
@@ -67,6 +68,7 @@ def upgrade() -> None:
         sa.Column("recipients", sa.Integer, nullable=False, server_default="0"),
         sa.Column("created_at", number, nullable=False),
         *(sa.Column(name, number) for name in ("submitted_at", "send_at", "started_at", "finished_at")),
+        sqlite_autoincrement=True,
     )
     op.create_index("broadcasts_state", "broadcasts", ["state", "priority"])
     op.bulk_insert(broadcasts, [SYSTEM])
@@ -94,6 +96,7 @@ def upgrade() -> None:
         sa.Column("created_at", number, nullable=False),
         sa.Column("settled_at", number),
         sa.UniqueConstraint("number_hash", "broadcast_id", "place", "service", "serial"),
+        sqlite_autoincrement=True,
     )
     op.create_index("deliveries_next", "deliveries", ["broadcast_id", "channel", "state", "not_before", "id"])
     op.create_index("deliveries_created", "deliveries", ["created_at"])
