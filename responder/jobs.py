@@ -16,7 +16,7 @@ from types import TracebackType
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from responder.actions.announce import Announcer
-from responder.actions.housekeep import keep_house
+from responder.actions.housekeep import keep_house, rekey
 from responder.actions.push import push, push_due
 from responder.store import outbox
 from responder.store.engine import StoreAway
@@ -37,6 +37,7 @@ class Jobs:
         self.service = service
         self.owner = owner or f"{socket.gethostname()}-{secrets.token_hex(4)}"
         self._leads_until = 0.0
+        self._rekeyed = False
         self._announcer = Announcer(service.database, service.settings, service.flow.languages)
         self._scheduler = BackgroundScheduler(timezone=UTC)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -67,6 +68,9 @@ class Jobs:
             return
         service, now = self.service, self.service.clock()
         try:
+            if not self._rekeyed:
+                rekey(service.database, service.vault, now)
+                self._rekeyed = True
             view = service.snapshot.read_if_changed(now)
             push_due(service.database, view, service.rules, now)
             self._start_scheduled(now)
@@ -97,8 +101,8 @@ class Jobs:
             if not done(connection, open_slots, stamp):
                 return
         view = service.snapshot.read_if_changed(now)
-        keep_house(service.database, service.vault, service.messages, view, service.settings, now)
         push(service.database, view, service.rules, now)
+        keep_house(service.database, service.vault, service.messages, view, service.settings, now)
 
     def __enter__(self) -> "Jobs":
         self.lead()

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from textwrap import shorten
 
 from sqlalchemy.engine import Connection
 
@@ -41,9 +42,11 @@ from responder.core.words import clean
 from responder.settings import Settings
 from responder.store import broadcasts as store
 from responder.store.engine import Database
+from responder.store.pushes import take_as_told
 from responder.store.queries import Clash, read_places
 from responder.store.schedule import DAY
 
+QUOTED = 40  # characters of a wrong message that its correction repeats
 SCHEDULE = "schedule"  # who starts what was given a time
 HOUR = timedelta(hours=1)
 
@@ -279,10 +282,11 @@ class Announcer:
             began = was.started_at or (None if was.written else was.created_at)
             if was.state not in BEGUN or began is None:
                 raise NothingToCorrect(f"broadcast {id} is {was.state}: nothing of it has gone out")
-            if was.state in (State.SENDING, State.PAUSED):
+            if was.state is not State.STOPPED:
                 self._stopped(connection, operator, was, now)
             about = datetime.fromtimestamp(began, UTC)
-            said, fallback = self._texts(Template.CORRECTION, was.exercise, texts or {}, fallback, about, now)
+            wrong = {code: was.texts.get(code, was.texts.get(was.fallback, "")) for code in self.languages}
+            said, fallback = self._texts(Template.CORRECTION, was.exercise, texts or {}, fallback, about, now, wrong)
             new = _new(operator, Template.CORRECTION, was.exercise, Audience(), said, fallback, now)
             added = self._added(connection, operator, replace(new, corrects=id), now)
             submitted, _ = self._submitted(connection, operator, added, counts, now, free=bool(texts))
@@ -403,10 +407,13 @@ class Announcer:
             if step is Step.STOP:
                 return self._stopped(connection, operator, was, now)
             new = replace(was, state=after(was.state, step))
+            if step is Step.REJECT:
+                take_as_told(connection, id)
             return self._saved(connection, operator.name, step, was, new, now, clean(why))
 
     def _stopped(self, connection: Connection, operator: Operator, was: Broadcast, now: datetime) -> Broadcast:
         store.drop_due(connection, _job(was.id), now.timestamp())
+        take_as_told(connection, was.id)
         new = replace(was, state=after(was.state, Step.STOP), finished_at=now.timestamp())
         return self._saved(connection, operator.name, Step.STOP, was, new, now)
 
@@ -464,23 +471,32 @@ class Announcer:
         fallback: str,
         about: datetime,
         now: datetime,
+        wrong: Mapping[str, str] | None = None,
     ) -> tuple[dict[str, str], str]:
-        """(texts, fallback): those that are given, or the prewritten ones. `about`: when what is corrected began."""
+        """(texts, fallback): those that are given, or the prewritten ones. `about`: when what is corrected began, and
+        what it said in each language is `wrong`.
+        """
         if texts:
             said = self._checked(texts, exercise)
             return said, _fallback(fallback, said)
         if template is Template.FREE:
             raise BroadcastError("no text; give --text sv=..., or a template that has one")
-        prewritten = {code: self._prewritten(wording, template, about, now) for code, wording in self.languages.items()}
+        prewritten = {
+            code: self._prewritten(wording, template, about, now, (wrong or {}).get(code, ""))
+            for code, wording in self.languages.items()
+        }
         said = self._checked(prewritten, exercise)
         return said, _fallback(fallback or next(iter(said)), said)
 
-    def _prewritten(self, wording: Wording, template: Template, about: datetime, now: datetime) -> str:
+    def _prewritten(self, wording: Wording, template: Template, about: datetime, now: datetime, wrong: str) -> str:
+        sender = wording.sender(self.settings.sender_name)
         values = {
+            "said": shorten(wrong.removesuffix(f"/{sender}"), QUOTED, placeholder="..."),
             "time": wording.moment(about, now, self.settings.timezone),
-            "sender": wording.sender(self.settings.sender_name),
+            "sender": sender,
         }
-        return wording.say(f"broadcast.{template}", Channel.TEXT, **values)
+        push = template is Template.CORRECTION and not wrong  # it had no text of its own
+        return wording.say(f"broadcast.{template}{'_push' * push}", Channel.TEXT, **values)
 
     def _checked(self, texts: Mapping[str, str], exercise: bool) -> dict[str, str]:
         for language in texts:

@@ -38,7 +38,7 @@ SAID_LENGTH = 30  # characters of a resident's own words that are repeated back
 ATTEMPTS = 4
 PLACES = 5  # that a number may follow
 REQUESTS = 3  # messages that a caller may have sent to a number in a day: caller ID can be forged
-STOP_WORDS = 3  # "stopp nu tack" is STOPP, however it goes on; a longer text that begins so may be about a place
+STOP_WORDS = 8  # "stopp jag vill inte ha fler sms" is STOPP; a longer text that begins so is about something else
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,9 +211,9 @@ class Answerer:
             about = {"place": effect.place, "service": effect.service}
             if effect.do in ("subscribe", "ask_first"):
                 state = "active" if effect.do == "subscribe" else "pending"
-                told = self._known(effect.place, effect.service)
+                told, said = self._known(effect.place, effect.service, session.seen)
                 writes += self._people.subscribe(
-                    hashes, PLACES, channel=way, state=state, told=told, said="", **about, **number
+                    hashes, PLACES, channel=way, state=state, told=told, said=said, **about, **number
                 )
             if effect.do in ("ask_first", "text_me"):
                 kind = "agree" if effect.do == "ask_first" else "address"
@@ -222,17 +222,24 @@ class Answerer:
                 writes += self._people.lift(hashes)
             if effect.do == "agree":
                 writes += self._people.agree(hashes)
+            if effect.do == "decline":
+                writes += self._people.decline(hashes)
             if effect.do == "unsubscribe":
                 writes += self._people.unsubscribe(hashes, effect.place)
             if effect.do == "exercise":
                 writes += self._people.enrol(hashes)
         return writes
 
-    def _known(self, code: str, service: str) -> str:
-        """The key of the answer that somebody who subscribes knows: the present one."""
+    def _known(self, code: str, service: str, seen: int) -> tuple[str, str]:
+        """(told, said) of the answer that somebody who subscribes knows: the present one, if no point has changed since
+        they got it (`seen`), else nothing: then the next push tells them.
+        """
         view = self._snapshot.view
         place = view.gazetteer.by_code.get(code) if view else None
-        return at(view.board, self._clock()).key(place, service) if view and place else ""
+        if view is None or place is None or view.points_version != seen:
+            return "", ""
+        now = at(view.board, self._clock())
+        return now.key(place, service), said_of(now.real.answer(place, service))
 
     def _remembered(self, opening: Opening, channel: Channel, now: datetime) -> Memory:
         if not opening.state_sealed:
@@ -281,6 +288,8 @@ class Answerer:
         outbound, untold = self._told(turn, over, number)
         if untold:  # MORE goes on where this text had to stop
             turn = replace(turn, session=replace(turn.session, told=turn.session.told - untold))
+        if any(say.answer for say in turn.says):
+            turn = replace(turn, session=replace(turn.session, seen=view.points_version))
         return turn, outbound
 
     def _look_up(self, need: Need, session: Session, view: View, _sender: str = "") -> Found:
@@ -326,14 +335,15 @@ class Answerer:
         if not line.way:
             why = f"why.{line.why.value if line.why and sender.startswith('+') else 'hidden'}"
             return Found("not_you", service=need.service, said=wording.say(why, channel))
-        if need.purpose == "agree" and any(followed.pending for followed in person.follows):
+        text = channel is Channel.TEXT
+        if text and need.purpose == "agree" and any(followed.pending for followed in person.follows):
             listed = wording.listed([self._label(f, wording, channel, view, False) for f in person.follows])
             return Found("agreed", service=need.service, values={"list": listed})
-        if person.said_stop and need.purpose != "start":
+        if person.said_stop and not (text and need.purpose == "start"):
             return Found("said_stop", service=need.service)
         if need.purpose == "text_me" and line.way != "text":
             return Found("no_texts", service=need.service)
-        if channel is Channel.VOICE and person.requests >= REQUESTS:
+        if not text and person.requests >= REQUESTS:
             return Found("too_often", service=need.service)
         found = self._look_up(need, session, view) if need.text or need.code else Found("ask_subscribe")
         if found.outcome != "answer":
@@ -345,9 +355,10 @@ class Answerer:
         others = [f for f in person.follows if (f.place, f.service) != (place.code, service)]
         if len(others) >= PLACES:
             return Found("too_many", service=service, values={"list": listed, "most": str(PLACES)})
-        outcome = "subscribed" if channel is Channel.TEXT else "asked_first"
+        outcome = "subscribed" if text else "asked_first"
         outcome += "_call" if line.way == "call" else ""
-        return Found(outcome, (place,), service=service, values={"place": label})
+        news = found.answer if text and need.text else None  # who has not asked yet wants to know how it is now
+        return Found(outcome, (place,), news, service, values={"place": label})
 
     def _unsubscribed(self, need: Need, session: Session, view: View, person: Person) -> Found:
         """STOPP and a place ends that place; STOPP and anything else short is STOPP."""

@@ -248,7 +248,8 @@ class Deliverer:
                 continue
             if message is None:
                 ends[State.SUPERSEDED].append(item)
-                self._as_told(connection, item, now)
+                if item.kind in ("status", outbox.FOLLOW_UP):  # a door opened again: it may still close after all
+                    outbox.keep_watching(connection, item, before[1])
                 continue
             body = message.text or self._spoken(message, item)
             if _looks(item, body) in alike:
@@ -308,12 +309,6 @@ class Deliverer:
 
     def _spoken(self, message: Message, item: Item) -> str:
         return self._gateway.call_document(message.spoken, message.again, message.after, f"/twilio/called/{item.id}")
-
-    def _as_told(self, connection: Connection, item: Item, now: Now) -> None:
-        """The point has opened again: who was told of it is to hear if it closes after all."""
-        if item.kind == outbox.FOLLOW_UP:
-            told = Taken(item, "", 0, said=item.said_before)
-            outbox.note_told(connection, [told], now.at.timestamp())
 
     def _charge(self, connection: Connection, taken: list[Taken], stamp: float) -> None:
         day, limits = int(stamp // DAY), self._limits

@@ -20,6 +20,7 @@ log = logging.getLogger("responder.housekeep")
 
 OPERATOR_LANGUAGE = "sv"
 BATCH = 1000
+PURGED = 5000  # rows deleted in one transaction
 
 
 def keep_house(
@@ -28,17 +29,24 @@ def keep_house(
     """How many operators are told of stale points. Raises StoreAway."""
     rekey(database, vault, now)
     before = now.timestamp() - settings.retain_days * DAY
+    gone = 0
+    for purge in (outbox.purge_deliveries, purge_turns):  # in batches: residents wait for each transaction
+        while True:
+            with database.write() as connection:
+                some = purge(connection, before, PURGED)
+            gone += some
+            if some < PURGED:
+                break
     with database.write() as connection:
-        gone = outbox.purge(connection, before, now.timestamp() - DAY)
-        purge_turns(connection, before)
+        outbox.purge(connection, before, now.timestamp() - DAY)
         purge_schedule(connection, before)
         accounts = read_accounts(connection)
         told = 0
         for point, since in _stale(view, now):
             body = to_gsm(messages.stale(point.name, since, now, settings.timezone, OPERATOR_LANGUAGE))
             for account in accounts:
-                if _concerns(account, point):
-                    number = vault.open(account.phone_sealed)
+                number = _opened(vault, account.phone_sealed, account.operator.name)
+                if number and _concerns(account, point):
                     serial = f"stale:{point.id}:{since.timestamp() if since else 0}"
                     row = {
                         "hash": vault.newest(number), "sealed": vault.seal(number), "body": body, "serial": serial,
@@ -46,12 +54,13 @@ def keep_house(
                     }  # fmt: skip
                     told += outbox.tell_operator(connection, row)
     if gone or told:
-        log.info("deleted %d old deliveries, told %d operators of stale points", gone, told)
+        log.info("deleted %d old rows, told %d operators of stale points", gone, told)
     return told
 
 
 def rekey(database: Database, vault: Vault, now: datetime) -> int:
-    """Hash and seal the numbers of all subscriptions by the newest keys, if they are not; how many.
+    """Hash and seal the numbers of subscriptions, operators and whoever may have to hear of a closed door by the newest
+    keys, if they are not; how many subscriptions.
 
     One number must have one hash, or it would get a broadcast twice.
     """
@@ -64,18 +73,30 @@ def rekey(database: Database, vault: Vault, now: datetime) -> int:
         with database.write() as connection:
             rows = people.numbers_after(connection, last, BATCH)
             for id, sealed in rows:
-                try:
-                    number = vault.open(sealed)
-                except ValueError as error:
-                    log.error("subscription %d cannot be read: %s", id, error)
-                    continue
-                people.rehash(connection, id, vault.newest(number), vault.seal(number))
+                if number := _opened(vault, sealed, f"subscription {id}"):
+                    people.rehash(connection, id, vault.newest(number), vault.seal(number))
             if not rows:
-                people.set_keys_in_use(connection, vault.fingerprint, now.timestamp())
                 break
         done, last = done + len(rows), rows[-1][0]
+    with database.write() as connection:
+        for turn, sealed in people.turns_followed_up(connection):
+            if number := _opened(vault, sealed, f"turn {turn}"):
+                people.rehash_turn(connection, turn, vault.newest(number), vault.seal(number))
+        for account in read_accounts(connection):
+            if number := _opened(vault, account.phone_sealed, account.operator.name):
+                people.reseal_operator(connection, account.operator.name, vault.seal(number))
+        people.set_keys_in_use(connection, vault.fingerprint, now.timestamp())
     log.info("%d subscriptions are under the newest keys", done)
     return done
+
+
+def _opened(vault: Vault, sealed: bytes, whose: str) -> str:
+    """A number, or "" if there is none or its key is gone."""
+    try:
+        return vault.open(sealed) if sealed else ""
+    except ValueError as error:
+        log.error("the number of %s cannot be read: %s", whose, error)
+        return ""
 
 
 def _stale(view: View, now: datetime) -> list[tuple[Point, datetime | None]]:

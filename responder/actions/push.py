@@ -23,6 +23,7 @@ from responder.store.snapshot import View
 
 log = logging.getLogger("responder.push")
 
+SUBSCRIBERS = timedelta(hours=24)  # for which the points that a subscriber was sent to are followed up, at least
 RECENT = timedelta(hours=1)  # for which an operator's openings and free texts are added up
 
 
@@ -59,10 +60,11 @@ def push(
     """Compare what everybody was told with what they would be told now, and queue the difference. Raises StoreAway."""
     stamp, settled_by = now.timestamp(), now.timestamp() - rules.settle
     since = stamp - rules.follow_up * 3600
+    subscribed_since = min(since, (now - SUBSCRIBERS).timestamp())
     with database.read() as connection:
         changing = pushes.changes_since(connection, settled_by)
         in_use = pushes.answers_in_use(connection)
-        said = pushes.said_lately(connection, since)
+        said = pushes.said_lately(connection, since, subscribed_since)
     standing = _settled(view, changing, now)
     broken = [places for places in said if standing.any_broken(places)]
     news = _news(standing, in_use, view.gazetteer)
@@ -74,11 +76,7 @@ def push(
         superseded = pushes.supersede(connection, stamp)
         closed = pushes.add_push(connection, Priority.CLOSED_DOOR, State.SENDING, "", stamp, stamp)
         operators = sorted({row["operator"] for row in rows if row["news"] != News.LAPSED})
-        doors = sum(
-            pushes.queue_changed(connection, closed, News.CLOSED_DOOR, name, stamp)
-            for name in sorted({row["operator"] for row in rows if row["news"] == News.CLOSED_DOOR})
-        )
-        doors += pushes.queue_broken(connection, closed, since, stamp)
+        doors = pushes.queue_closed(connection, closed, since, subscribed_since, stamp)
         pushes.set_recipients(connection, closed, doors, State.SENDING)
         changed = waiting = 0
         for name in operators:

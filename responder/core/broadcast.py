@@ -72,6 +72,7 @@ class Template(StrEnum):
     EXERCISE = "exercise"
 
 
+# One that is done may still have deliveries that are tried again: it can be stopped too.
 TRANSITIONS: Mapping[tuple[State, Step], State] = {
     **{(s, Step.EDIT): State.DRAFT for s in (State.DRAFT, State.SUBMITTED, State.APPROVED, State.RETURNED)},
     **{(s, Step.SUBMIT): State.SUBMITTED for s in (State.DRAFT, State.RETURNED)},
@@ -81,7 +82,10 @@ TRANSITIONS: Mapping[tuple[State, Step], State] = {
     (State.APPROVED, Step.SEND): State.SENDING,
     (State.SENDING, Step.PAUSE): State.PAUSED,
     (State.PAUSED, Step.RESUME): State.SENDING,
-    **{(s, Step.STOP): State.STOPPED for s in (State.SENDING, State.PAUSED, State.APPROVED, State.SUBMITTED)},
+    **{
+        (s, Step.STOP): State.STOPPED
+        for s in (State.SENDING, State.PAUSED, State.APPROVED, State.SUBMITTED, State.DONE)
+    },
     (State.SENDING, Step.FINISH): State.DONE,
     (State.DONE, Step.REOPEN): State.SENDING,
 }

@@ -4,6 +4,7 @@
 returns a `Need`; the caller looks it up and steps again with `Found`. What must be done comes back as effects.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
@@ -28,6 +29,7 @@ class Session:
     candidates: tuple[tuple[str, str], ...] = ()  # (code, label) of places to choose from, or to confirm
     tries: int = 0
     purpose: str = ""  # what the place that is asked for is wanted for; "" for an answer
+    seen: int = 0  # version of the points that the answer was made of
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,7 @@ class Say:
     values: dict[str, str] = field(default_factory=dict)
     answer: Answer | None = None
     language: str = ""  # if it is not the session's
+    offers: bool = True  # whether an answer goes on to say what else one can have (texts when it changes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +114,9 @@ class Turn:
     ends: bool = False
 
 
+_NO_WORD = re.compile(r"[\W_]+")
 ABOUT_A_PLACE = frozenset(
-    {"subscribed", "subscribed_call", "asked_first", "asked_first_call", "unsubscribed", "texted"}
+    ("subscribed", "subscribed_call", "asked_first", "asked_first_call", "unsubscribed", "not_subscribed", "texted")
 )
 
 
@@ -190,7 +194,8 @@ def _ask(session: Session, need: Need) -> Turn:
 
 def _command_with_place(flow: Flow, session: Session, text: str) -> tuple[str, str]:
     """(what is asked for, the rest) of a message such as `START 12347` or `STOPP Farsta`."""
-    first, _, rest = text.partition(" ")
+    first, *more = _NO_WORD.split(text.strip(), maxsplit=1)
+    rest = more[0] if more else ""
     if not rest:
         return "", ""
     command, _ = _command(flow, session, plainly(first))
@@ -300,7 +305,11 @@ def _found(flow: Flow, session: Session, found: Found) -> Turn:
         return _enter(flow, session, name)
     if found.outcome in ABOUT_A_PLACE:
         session = replace(session, place=found.places[0].code)
-    return _enter(flow, session, name, Say(flow.nodes[name].say, {"said": found.said, **found.values}))
+    turn = _enter(flow, session, name, Say(flow.nodes[name].say, {"said": found.said, **found.values}))
+    if found.answer:
+        known = replace(turn.session, told=len(found.answer.offers))
+        turn = replace(turn, session=known, says=(*turn.says, Say("answer", answer=found.answer, offers=False)))
+    return turn
 
 
 def _labelled(places: tuple[Place, ...]) -> Iterator[tuple[str, str]]:

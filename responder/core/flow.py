@@ -12,7 +12,9 @@ from responder.core.wording import Channel, Wording, placeholders
 PURPOSES = frozenset({"subscribe", "start", "unsubscribe", "agree", "mine", "text_me", "exercise"})
 ACTIONS = frozenset({"@repeat", "@more", "@pending", "@language", "@next_language", *(f"@{p}" for p in PURPOSES)})
 TAKES = frozenset({"place", "subscription", "candidate", "nothing"})
-EFFECTS = frozenset({"forget", "welcome_back", "subscribe", "ask_first", "agree", "unsubscribe", "text_me", "exercise"})
+EFFECTS = frozenset(
+    ("forget", "welcome_back", "subscribe", "ask_first", "agree", "decline", "unsubscribe", "text_me", "exercise")
+)
 OUTCOMES = frozenset(
     ("answer", "no_more", "several", "unsure", "district", "unknown", "outside", "no_such_code", "ask_place",
      "subscribed", "subscribed_call", "asked_first", "asked_first_call", "agreed", "too_many", "said_stop", "not_you",
@@ -21,12 +23,12 @@ OUTCOMES = frozenset(
 )  # fmt: skip
 COMMANDS = frozenset(
     ("stop", "start", "help", "menu", "more", "info", "test", "language", "helpline", "hello", "thanks", "subscribe",
-     "mine", "yes", "exercise")
+     "mine", "yes", "no", "exercise")
 )  # fmt: skip
 FORMS = frozenset(
     ("decimal", "metres", "kilometres", "less_metres", "less_kilometres", "spoken_metres",
      "spoken_kilometres", "spoken_less_metres", "spoken_less_kilometres", "time", "hour",
-     "spoken_time", "spoken_hour", "tomorrow", "weekday", "date", "and")
+     "spoken_time", "spoken_hour", "clock_time", "clock_hour", "tomorrow", "weekday", "date", "and")
 )  # fmt: skip
 
 # What a sentence may ask to be filled in, by the first part of its key; longest key wins.
@@ -51,7 +53,7 @@ PLACEHOLDERS: Mapping[str, frozenset[str]] = {
     "news.": frozenset({"now", "place", "where", "name", "until", "phone", "moved_to", "sender"}),
     "push.": frozenset({"list", "sender", "point", "time"}),
     "waiting": frozenset({"place"}),
-    "broadcast.": frozenset({"sender", "time"}),
+    "broadcast.": frozenset({"sender", "time", "said"}),
     "option": frozenset({"key", "label"}),
 }
 

@@ -17,6 +17,7 @@ from responder.core.told import Lost
 from responder.core.wording import Channel, Wording
 
 FIRST_SERVICES = 3
+MOST_LOST = 3  # closed doors that one message names
 KEEP = 0
 
 
@@ -58,11 +59,14 @@ class Part(NamedTuple):
         return self if text is self.text and short is self.short else self._replace(text=text, short=short)
 
 
-def answer_text(answer: Answer, wording: Wording, over: Voiceover) -> tuple[str, int]:
-    """The text of an answer within the language's segment budget, and how many of its points had no room."""
+def answer_text(answer: Answer, wording: Wording, over: Voiceover, offers: bool = True) -> tuple[str, int]:
+    """The text of an answer within the language's segment budget, and how many of its points had no room.
+
+    `offers`: with what else one can have.
+    """
     open_now = answer.offers and answer.kind is not AnswerKind.OPENS_LATER
     budget = wording.budget_open if open_now else wording.budget_other
-    parts = list(answer_parts(answer, wording, over, Channel.TEXT))
+    parts = [part for part in answer_parts(answer, wording, over, Channel.TEXT) if offers or not _offers(part)]
     text, left_out = fit(parts, budget, wording.alphabet)
     untold = sum(part.key == "other" for part in left_out)
     if untold and not answer.left:
@@ -77,7 +81,7 @@ def answer_speech(answer: Answer, wording: Wording, over: Voiceover) -> list[Par
     return [part for part in parts if part.key not in ("sign", "more", "note") and not _offers(part)]
 
 
-def news_text(lost: Lost | None, answer: Answer, wording: Wording, over: Voiceover) -> str:
+def news_text(lost: Sequence[Lost], answer: Answer, wording: Wording, over: Voiceover) -> str:
     """The text that tells somebody what has changed and what the answer is now, within the segment budget."""
     open_now = answer.offers and answer.kind is not AnswerKind.OPENS_LATER
     budget = wording.budget_open if open_now and not lost else wording.budget_other
@@ -85,23 +89,25 @@ def news_text(lost: Lost | None, answer: Answer, wording: Wording, over: Voiceov
     parts = [
         *_news(lost, answer, teller),
         teller.part("news.stop", KEEP, True),
-        teller.part("sign", drop=20, line=True, sender=wording.sender(over.manner.sender)),
+        teller.part("sign", KEEP, True, sender=wording.sender(over.manner.sender)),
     ]
     return fit(parts, budget, wording.alphabet)[0]
 
 
-def news_speech(lost: Lost | None, answer: Answer, wording: Wording, over: Voiceover) -> list[Part]:
+def news_speech(lost: Sequence[Lost], answer: Answer, wording: Wording, over: Voiceover) -> list[Part]:
     """The sentences of a call that tells the same, spoken once."""
     return list(_news(lost, answer, _Teller(answer.place, wording, over, Channel.VOICE)))
 
 
-def _news(lost: Lost | None, answer: Answer, teller: "_Teller") -> Iterator[Part]:
+def _news(lost: Sequence[Lost], answer: Answer, teller: "_Teller") -> Iterator[Part]:
     sender = teller.wording.sender(teller.over.manner.sender)
     yield teller.part("news.head", now=_now(teller), place=teller.from_where, sender=sender)
-    if lost:
-        yield teller.lost(lost)
+    first = answer.offers[0].point.id if answer.offers else ""
+    named = [one for one in lost if one.how == "closes" or one.point.id != first][:MOST_LOST]  # the answer says it too
+    for one in named:
+        yield teller.lost(one)
     for number, part in enumerate(answer_parts(answer, teller.wording, teller.over, teller.channel)):
-        again = lost and part.key in ("also.full", "also.moved") and lost.point.name in part.text
+        again = part.key in ("also.full", "also.moved") and any(one.point.name in part.text for one in named)
         if part.key not in ("sign", "more", "danger", "note") and not _offers(part) and not again:
             yield part if number else part._replace(line=True)
 
@@ -187,11 +193,13 @@ class _Teller:
     def from_where(self) -> str:
         return spoken_code(self.place.name) if self.channel is Channel.VOICE else self.place.name
 
-    def time(self, at: datetime) -> str:
-        return self.wording.until(at, self.over.now, self.over.manner.zone, self.channel)
+    def time(self, at: datetime, clock: bool = False) -> str:
+        form = "spoken_" if self.channel is Channel.VOICE else "clock_" if clock else ""
+        return self.wording.until(at, self.over.now, self.over.manner.zone, form)
 
     def moment(self, at: datetime) -> str:
-        return self.wording.moment(at, self.over.now, self.over.manner.zone, self.channel)
+        form = "spoken_" if self.channel is Channel.VOICE else ""
+        return self.wording.moment(at, self.over.now, self.over.manner.zone, form)
 
     def where(self, point: Point) -> str:
         city = point.city if point.city and point.city != self.place.name else ""
@@ -220,15 +228,19 @@ class _Teller:
 
     def lost(self, lost: Lost) -> Part:
         """What has become of a point that somebody counts on; its address goes before its name does."""
-        point, until = lost.point, self.time(lost.until) if lost.until else ""
-        phone = spoken_phone(point.phone) if self.channel is Channel.VOICE else point.phone
-        whole, name = (
-            self.wording.say(
-                f"news.{lost.how}", self.channel, where=where, until=until, phone=phone, moved_to=point.moved_to
-            )
-            for where in (point.name if point.hidden else self.where(point), point.name)
+        point = lost.point
+        address = "" if point.hidden else self.where(point)
+        whole = f"{address}," if self.channel is Channel.TEXT and address not in ("", point.name) else address
+        values = {
+            "until": self.time(lost.until, clock=True) if lost.until else "",
+            "phone": spoken_phone(point.phone) if self.channel is Channel.VOICE else point.phone,
+            "moved_to": point.moved_to,
+        }
+        texts = (
+            self.wording.say(f"news.{lost.how}", self.channel, where=where, **values)
+            for where in (whole or point.name, point.name)
         )
-        return Part("news", whole, 3, True, Part("news", name, KEEP, True))
+        return Part("news", next(texts), 3, True, Part("news", next(texts), KEEP, True))
 
     def other(self, offer: Offer, drop: int) -> Part:
         """A further point, told whole or not at all."""
@@ -247,7 +259,7 @@ class _Teller:
         if standing.until and key != "closes_soon":
             key += "_until"
         if standing.until:
-            values["until"] = self.time(standing.until)
+            values["until"] = self.time(standing.until, clock=key == "closes_soon")
         phone = offer.point.phone
         values["phone"] = spoken_phone(phone) if self.channel is Channel.VOICE else phone
         return self.part(f"state.{key}", drop, line, **values)

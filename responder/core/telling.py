@@ -29,7 +29,7 @@ class Teller:
     def __init__(self, flow: Flow) -> None:
         self._flow = flow
         self._minute: tuple[datetime, datetime | None] | None = None
-        self._texts: dict[tuple[int, str], tuple[Answer, tuple[str, int]]] = {}
+        self._texts: dict[tuple[int, str, bool], tuple[Answer, tuple[str, int]]] = {}
 
     def text(self, turn: Turn, over: Voiceover) -> tuple[str, int]:
         """The text of `turn`, and how many points of its answer had no room."""
@@ -55,17 +55,17 @@ class Teller:
 
     def _line(self, say: Say, wording: Wording, over: Voiceover) -> tuple[str, int]:
         if say.answer:
-            return self._answer(say.answer, wording, over)
+            return self._answer(say.answer, wording, over, say.offers)
         return wording.alphabet(wording.say(say.key, Channel.TEXT, **_values(say, wording, over, Channel.TEXT))), 0
 
-    def _answer(self, answer: Answer, wording: Wording, over: Voiceover) -> tuple[str, int]:
+    def _answer(self, answer: Answer, wording: Wording, over: Voiceover, offers: bool) -> tuple[str, int]:
         minute = (over.now.replace(second=0, microsecond=0), over.as_of)
         if minute != self._minute or len(self._texts) > _REMEMBERED:
             self._minute, self._texts = minute, {}
-        key = (id(answer), wording.code)
+        key = (id(answer), wording.code, offers)
         known = self._texts.get(key)
         if known is None or known[0] is not answer:
-            known = self._texts[key] = answer, answer_text(answer, wording, over)
+            known = self._texts[key] = answer, answer_text(answer, wording, over, offers)
         return known[1]
 
     def _sentences(self, say: Say, language: str, over: Voiceover) -> list[Spoken]:

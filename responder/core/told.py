@@ -103,6 +103,10 @@ class Now:
         return {point.id: standing for point, standing in zip(self.real.points, self.real.standings, strict=True)}
 
     @cached_property
+    def _statuses(self) -> dict[str, Status]:
+        return {point.id: point.status for point in self.real.points}
+
+    @cached_property
     def _neutral_standings(self) -> dict[str, Standing]:
         return {p.id: standing for p, standing in zip(self.neutral.points, self.neutral.standings, strict=True)}
 
@@ -111,6 +115,9 @@ class Now:
         now = self.at.timestamp()
         standing = (self._standings if regular else self._neutral_standings).get(entry.point)
         kind = standing.kind if standing else Kind.UNTOLD
+        if entry.state == Kind.OPENS_AT and entry.until <= now:  # it opened, or somebody has closed it meanwhile
+            status = self._statuses.get(entry.point, Status.CANDIDATE)
+            return status not in ACTIVATED
         if entry.state == Kind.OPENS_AT:
             later = standing is not None and standing.opens is not None and standing.opens.timestamp() > entry.until
             return kind not in USABLE - {Kind.FULL} and not (kind is Kind.OPENS_AT and not later)
@@ -121,14 +128,19 @@ class Now:
         until = int(standing.until.timestamp()) if standing and standing.until else 0
         return bool(until) and (not entry.until or until < entry.until)
 
-    def lost(self, told: str) -> "Lost | None":
-        """The first point of `told` (a key or a said) that is not what it was said to be, and how."""
+    def lost(self, told: str) -> "tuple[Lost, ...]":
+        """The points of `told` (a key or a said) that are not what they were said to be, and how."""
         points = {point.id: point for point in self.real.points}
-        for entry in entries(told):
-            if entry.point in points and self.is_broken(entry):
-                standing = self._standings[entry.point]
-                return Lost(points[entry.point], _how(entry, standing), standing.until)
-        return None
+        regular = told.startswith(";")  # a key knows no regular hours
+        found = {
+            entry.point: Lost(points[entry.point], _how(entry, self._standings[entry.point]), self._until(entry))
+            for entry in reversed(entries(told))
+            if entry.point in points and self.is_broken(entry, regular)
+        }
+        return tuple(reversed(found.values()))
+
+    def _until(self, entry: Entry) -> datetime | None:
+        return self._standings[entry.point].until
 
     def any_broken(self, said: str) -> bool:
         """Whether one of the points in `said` is broken."""
@@ -141,9 +153,13 @@ class Now:
         first = next(iter(entries(told)), None)
         if first and first.state != Kind.OPENS_AT and 0 < first.until <= self.at.timestamp():
             return News.CHANGED if opener(current) == first.point else News.LAPSED
-        if first and self.is_broken(first, regular=False):
+        if first and (self.is_broken(first, regular=False) or self._was_full_and_is_closed(first)):
             return News.CLOSED_DOOR
         return News.CHANGED
+
+    def _was_full_and_is_closed(self, entry: Entry) -> bool:
+        standing = self._neutral_standings.get(entry.point)
+        return entry.state == Kind.FULL and (standing is None or standing.kind not in USABLE)
 
     def key(self, place: Place, service: str) -> str:
         """The key of the answer at `place` now."""

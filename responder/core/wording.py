@@ -110,13 +110,15 @@ class Wording:
         kilometres = f"{rounded / 1000:.1f}".removesuffix(".0").replace(".", self.form["decimal"])
         return fill(self.form[f"{form}kilometres"], {"n": kilometres})
 
-    def moment(self, at: datetime, now: datetime, zone: str, channel: Channel = Channel.TEXT) -> str:
-        """How people say a time: "22", "14.20", "i morgon 8", "lördag 8", "24/12 8", on the clock of `zone`; on the
-        phone "klockan 22", "i morgon klockan 8".
+    def moment(self, at: datetime, now: datetime, zone: str, form: str = "") -> str:
+        """How people say a time: "22", "14.20", "i morgon 8", "lördag 8", "24/12 8", on the clock of `zone`.
+
+        `form`: "spoken_" for the phone ("klockan 22", "i morgon klockan 8"), "clock_" for a text that needs the word.
         """
         local, today = at.astimezone(ZoneInfo(zone)), now.astimezone(ZoneInfo(zone)).date()
-        form = ("spoken_" if channel is Channel.VOICE else "") + ("time" if local.minute else "hour")
-        time = fill(self.form[form], {"h": str(local.hour), "m": f"{local.minute:02d}"})
+        time = fill(
+            self.form[f"{form}{'time' if local.minute else 'hour'}"], {"h": str(local.hour), "m": f"{local.minute:02d}"}
+        )
         days = (local.date() - today).days
         if days == 0:
             return time
@@ -126,13 +128,13 @@ class Wording:
             return fill(self.form["weekday"], {"day": self.weekdays[local.weekday()], "time": time})
         return fill(self.form["date"], {"d": str(local.day), "mo": str(local.month), "time": time})
 
-    def until(self, at: datetime, now: datetime, zone: str, channel: Channel = Channel.TEXT) -> str:
+    def until(self, at: datetime, now: datetime, zone: str, form: str = "") -> str:
         """Like `moment`, but midnight at the end of a day is 24 of that day."""
         local = at.astimezone(ZoneInfo(zone))
         if local.hour == local.minute == 0:
-            before = self.moment(at - timedelta(hours=1), now, zone, channel)
+            before = self.moment(at - timedelta(hours=1), now, zone, form)
             return re.sub(r"23$", "24", before)
-        return self.moment(at, now, zone, channel)
+        return self.moment(at, now, zone, form)
 
     def listed(self, items: list[str]) -> str:
         """ "el, mat och vatten"."""

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import insert, text
 from sqlalchemy.engine import Connection
 
-from responder.core.access import Operator, Role
+from responder.core.access import SHELL, Operator, Role
 from responder.core.broadcast import Audience, Broadcast, State
 from responder.core.delivery import REACHED
 from responder.store import outbox
@@ -120,11 +120,12 @@ def recent_recipients(connection: Connection, operator: str, since: float, other
     included, corrections and what was taken back not.
     """
     sql = (
-        "SELECT coalesce(sum(recipients), 0) FROM broadcasts WHERE operator = :operator AND id <> :other"
+        "SELECT coalesce(sum(recipients), 0) FROM broadcasts WHERE operator IN (:account, :shell) AND id <> :other"
         " AND ((kind = 'message' AND template <> 'correction') OR (kind = 'status' AND priority = 3))"
         " AND state NOT IN ('draft', 'returned', 'rejected') AND (started_at >= :since OR submitted_at >= :since)"
     )
-    values = {"operator": operator, "since": since, "other": other_than}
+    account = operator.removeprefix(SHELL)  # the same person, signed in or not
+    values = {"account": account, "shell": f"{SHELL}{account}", "since": since, "other": other_than}
     return int(connection.execute(text(sql), values).scalar_one())
 
 
@@ -307,9 +308,11 @@ def _people(connection: Connection, selection: Selection) -> tuple[str, dict[str
     if not selection.points or selection.exercise:
         return subscribed, values
     said = " OR ".join(f"t.said LIKE :said{n} ESCAPE '!'" for n in range(len(selection.points)))
+    heard = " OR ".join(f"d.said_before LIKE :said{n} ESCAPE '!'" for n in range(len(selection.points)))
     asked = (
         "SELECT t.sender_hash, t.sender_sealed, t.way, t.language, NULL, t.id, 1, -t.said_at FROM turns t"
-        f" WHERE t.said <> '' AND t.said_at >= :since AND t.way <> '' AND ({said})"
+        f" WHERE t.said_at >= :since AND t.way <> '' AND ({said} OR t.id IN (SELECT d.turn_id FROM deliveries d"
+        f" WHERE d.kind = 'follow_up' AND d.created_at >= :since AND ({heard})))"
         f" AND {_NOT_SUPPRESSED.format('t.sender_hash')}"
     )
     return f"{subscribed} UNION ALL {asked}", values
@@ -326,6 +329,10 @@ def _wanted(selection: Selection) -> str:
     for n in range(len(selection.points)):
         ways.append(f"s.told LIKE :told{n} ESCAPE '!'")
         ways.append(f"(s.said_at >= :since AND s.said LIKE :said{n} ESCAPE '!')")
+        ways.append(  # or heard lately that it has closed
+            "EXISTS (SELECT 1 FROM deliveries d WHERE d.subscription_id = s.id AND d.created_at >= :since"
+            f" AND (d.told_before LIKE :told{n} ESCAPE '!' OR d.said_before LIKE :said{n} ESCAPE '!'))"
+        )
     return f"({' OR '.join(ways)})" if ways else "1 = 0"
 
 

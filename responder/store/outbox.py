@@ -146,6 +146,12 @@ def note_told(connection: Connection, taken: Iterable[Taken], now: float) -> Non
         connection.execute(text("UPDATE turns SET said = :said, said_at = :now WHERE id = :id"), asked)
 
 
+def keep_watching(connection: Connection, item: Item, said: str) -> None:
+    """They need not hear now; of these points they must hear later."""
+    table, id = ("turns", item.turn_id) if item.kind == FOLLOW_UP else ("subscriptions", item.subscription_id)
+    connection.execute(text(f"UPDATE {table} SET said = :said WHERE id = :id"), {"said": said, "id": id})
+
+
 def put_back(connection: Connection, items: Sequence[Item], not_before: float, tried: bool = False) -> int:
     """Queue again what was surely not sent; what it would have told was not told. `tried`: the attempt counts.
 
@@ -170,8 +176,8 @@ def untell(connection: Connection, item: Item) -> None:
     what this one would have said of closed doors is still to be said.
     """
     values = {
-        "said": item.said, "told": item.told, "before": item.told_before, "said_before": item.said_before, "at": item.claimed_at,
-        "id": item.subscription_id, "more": item.said_before or as_said(item.told_before),
+        "said": item.said, "told": item.told, "before": item.told_before, "said_before": item.said_before,
+        "at": item.claimed_at, "id": item.subscription_id, "more": item.said_before or as_said(item.told_before),
     }  # fmt: skip
     if item.subscription_id and item.told:
         sql = (
@@ -413,21 +419,26 @@ def tell_operator(connection: Connection, row: dict[str, Any]) -> int:
     return connection.execute(text(sql), row).rowcount
 
 
-def purge(connection: Connection, before: float, unanswered: float) -> int:
-    """Delete deliveries that are over and older than `before`, finished pushes without any, and wishes to subscribe
-    that nobody has agreed to since `unanswered`; how many deliveries.
+def purge_deliveries(connection: Connection, before: float, most: int) -> int:
+    """Delete at most `most` deliveries that are over and older than `before`; how many."""
+    sql = text(
+        "DELETE FROM deliveries WHERE id IN (SELECT id FROM deliveries WHERE created_at < :before"
+        " AND state NOT IN ('queued', 'sending', 'unknown') LIMIT :most)"
+    )
+    return connection.execute(sql, {"before": before, "most": most}).rowcount
+
+
+def purge(connection: Connection, before: float, unanswered: float) -> None:
+    """Delete finished pushes older than `before` that have no deliveries left, and wishes to subscribe that nobody has
+    agreed to since `unanswered`.
     """
     values = {"before": before, "unanswered": unanswered}
-    gone = connection.execute(
-        text("DELETE FROM deliveries WHERE created_at < :before AND state NOT IN ('queued', 'sending', 'unknown')"),
-        values,
-    ).rowcount
     connection.execute(
         text(
-            "DELETE FROM broadcasts WHERE kind = 'status' AND created_at < :before AND state IN ('done', 'stopped')"
+            "DELETE FROM broadcasts WHERE kind = 'status' AND created_at < :before"
+            " AND state IN ('done', 'stopped', 'rejected')"
             " AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.broadcast_id = broadcasts.id)"
         ),
         values,
     )
     connection.execute(text("DELETE FROM subscriptions WHERE state = 'pending' AND created_at < :unanswered"), values)
-    return gone

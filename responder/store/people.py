@@ -69,7 +69,9 @@ class People:
             " WHERE number_hash IN (:hashes) AND NOT (place = :place AND service = :service)) < :most"
             " ON CONFLICT (number_hash, place, service) DO UPDATE SET language = excluded.language,"
             " state = CASE WHEN excluded.state = 'active' THEN 'active' ELSE subscriptions.state END,"
-            " told = excluded.told, said = excluded.said, said_at = excluded.said_at"
+            " told = CASE WHEN excluded.told <> '' THEN excluded.told ELSE subscriptions.told END,"
+            " said = CASE WHEN excluded.told <> '' THEN excluded.said ELSE subscriptions.said END,"
+            " said_at = CASE WHEN excluded.told <> '' THEN excluded.said_at ELSE subscriptions.said_at END"
         )
         self._agree = prepared("UPDATE subscriptions SET state = 'active' WHERE number_hash IN (:hashes)")
         self._unsubscribe = prepared("DELETE FROM subscriptions WHERE number_hash IN (:hashes) AND place = :place")
@@ -77,6 +79,8 @@ class People:
             "UPDATE deliveries SET state = 'suppressed' WHERE number_hash IN (:hashes) AND place = :place"
             " AND kind = 'status' AND state IN ('queued', 'sending', 'unknown')"
         )
+        self._unsay_place = prepared("UPDATE turns SET said = '' WHERE sender_hash IN (:hashes) AND place = :place")
+        self._decline = prepared("DELETE FROM subscriptions WHERE number_hash IN (:hashes) AND state = 'pending'")
         self._enrol = prepared("UPDATE subscriptions SET exercise = :yes WHERE number_hash IN (:hashes)")
         self._lift = prepared("DELETE FROM suppressions WHERE number_hash IN (:hashes)")
         self._suppress = prepared(
@@ -89,9 +93,10 @@ class People:
             " WHERE sender_hash IN (:hashes)"
         )
         self._withdraw = prepared(
-            "UPDATE deliveries SET number_sealed = :nothing, body = '', state = CASE WHEN state IN"
-            " ('queued', 'sending', 'unknown') THEN 'suppressed' ELSE state END WHERE number_hash IN (:hashes)"
+            "UPDATE deliveries SET number_sealed = :nothing, body = '', state = 'suppressed'"
+            " WHERE number_hash IN (:hashes) AND state IN ('sending', 'unknown')"
         )
+        self._forget = prepared("DELETE FROM deliveries WHERE number_hash IN (:hashes) AND length(number_sealed) > 0")
         self._request = prepared(
             "INSERT INTO deliveries (broadcast_id, kind, number_hash, number_sealed, channel, language, place, service,"
             " serial, state, not_before, created_at) VALUES (1, :kind, :number_hash, :number_sealed, :channel,"
@@ -122,7 +127,12 @@ class People:
 
     def unsubscribe(self, hashes: Sequence[bytes], place: str) -> list[Write]:
         """Follow `place` no more, and hear nothing of it that is on its way."""
-        return [Write(s, {**_by(hashes), "place": place}) for s in (self._unsubscribe, self._withdraw_place)]
+        done = (self._unsubscribe, self._withdraw_place, self._unsay_place)
+        return [Write(s, {**_by(hashes), "place": place}) for s in done]
+
+    def decline(self, hashes: Sequence[bytes]) -> list[Write]:
+        """What waited for the number's word is not agreed to."""
+        return [Write(self._decline, _by(hashes))]
 
     def enrol(self, hashes: Sequence[bytes]) -> list[Write]:
         """Get exercises too."""
@@ -135,7 +145,7 @@ class People:
     def stop(self, hashes: Sequence[bytes], at: float, reason: str = STOP_REASON) -> list[Write]:
         """Delete the number everywhere but as a hash on the list of those who are sent nothing, by each key."""
         by = _by(hashes)
-        gone = [Write(s, {**by, "nothing": b""}) for s in (self._leave, self._withdraw, self._unsay)]
+        gone = [Write(s, {**by, "nothing": b""}) for s in (self._leave, self._withdraw, self._forget, self._unsay)]
         kept = [Write(self._suppress, {"number_hash": h, "at": at, "reason": reason}) for h in hashes]
         return [*gone, *kept]
 
@@ -183,6 +193,24 @@ def rehash(connection: Connection, id: int, number_hash: bytes, number_sealed: b
     connection.execute(text(twin), values)
     sql = "UPDATE subscriptions SET number_hash = :hash, number_sealed = :sealed WHERE id = :id"
     connection.execute(text(sql), values)
+
+
+def turns_followed_up(connection: Connection) -> list[tuple[str, bytes]]:
+    """(id, sealed number) of the turns whose sender may have to hear of a closed door."""
+    sql = "SELECT id, sender_sealed FROM turns WHERE said <> '' AND length(sender_sealed) > 0"
+    return [(row[0], row[1]) for row in connection.execute(text(sql))]
+
+
+def rehash_turn(connection: Connection, id: str, number_hash: bytes, number_sealed: bytes) -> None:
+    """Put the sender of a turn under other keys."""
+    sql = text("UPDATE turns SET sender_hash = :hash, sender_sealed = :sealed WHERE id = :id")
+    connection.execute(sql, {"id": id, "hash": number_hash, "sealed": number_sealed})
+
+
+def reseal_operator(connection: Connection, name: str, phone_sealed: bytes) -> None:
+    """Put an operator's phone under another key."""
+    sql = text("UPDATE operators SET phone_sealed = :sealed WHERE name = :name")
+    connection.execute(sql, {"name": name, "sealed": phone_sealed})
 
 
 def _by(hashes: Sequence[bytes]) -> dict[str, Any]:

@@ -20,20 +20,22 @@ def answers_in_use(connection: Connection) -> list[tuple[str, str, str]]:
     return [tuple(row) for row in connection.execute(text(sql))]
 
 
-def said_lately(connection: Connection, since: float) -> set[str]:
-    """Every list of points that somebody was sent to after `since`."""
+def said_lately(connection: Connection, since: float, subscribed_since: float) -> set[str]:
+    """Every list of points that somebody was sent to: whoever asked after `since`, subscribers a longer time."""
     sql = (
         "SELECT DISTINCT said FROM turns WHERE said <> '' AND said_at > :since"
-        " UNION SELECT DISTINCT said FROM subscriptions WHERE said <> '' AND said_at > :since"
+        " UNION SELECT DISTINCT said FROM subscriptions WHERE said <> '' AND said_at > :subscribed"
     )
-    return set(connection.execute(text(sql), {"since": since}).scalars())
+    return set(connection.execute(text(sql), {"since": since, "subscribed": subscribed_since}).scalars())
 
 
 def load_news(connection: Connection, rows: Sequence[Mapping[str, Any]], broken: Iterable[str]) -> None:
     """Put a push's findings where SQL can join them: rows of place, service, told, current, news, operator."""
+    blob = "BLOB" if connection.dialect.name == "sqlite" else "BYTEA"
     for name, columns in {
         "push_news": "place TEXT, service TEXT, told TEXT, current TEXT, news TEXT, operator TEXT",
         "push_broken": "said TEXT PRIMARY KEY",
+        "push_asked": f"sender_hash {blob} PRIMARY KEY, said TEXT, said_at FLOAT",
     }.items():
         connection.execute(text(f"CREATE TEMPORARY TABLE IF NOT EXISTS {name} ({columns})"))
         connection.execute(text(f"DELETE FROM {name}"))
@@ -82,56 +84,89 @@ def add_push(connection: Connection, priority: Priority, stage: Stage, operator:
 def queue_changed(connection: Connection, broadcast_id: int, news: str, operator: str, now: float) -> int:
     """A delivery for each subscription with such `news` by `operator`'s doing; how many."""
     sql = (
-        "INSERT INTO deliveries (broadcast_id, kind, number_hash, number_sealed, channel, language, place, service,"
-        " subscription_id, state, target, told_before, said_before, created_at)"
-        " SELECT :broadcast, 'status', s.number_hash, s.number_sealed, s.channel, s.language, s.place, s.service, s.id,"
-        " 'queued', n.current, s.told, s.said, :now FROM push_news n JOIN subscriptions s ON s.place = n.place"
+        f"{_STATUS} n.current, s.told, s.said, :now FROM push_news n JOIN subscriptions s ON s.place = n.place"
         " AND s.service = n.service AND s.told = n.told WHERE n.news = :news AND n.operator = :operator"
-        " AND s.state = 'active' AND NOT EXISTS (SELECT 1 FROM suppressions p WHERE p.number_hash = s.number_hash)"
-        f" AND {_NOT_YET} ON CONFLICT DO NOTHING"
+        f" AND {_WANTS} AND NOT EXISTS ({_WAITING}) ON CONFLICT DO NOTHING"
     )
     values = {"broadcast": broadcast_id, "news": news, "operator": operator, "now": now}
     return connection.execute(text(sql), values).rowcount
 
 
-def queue_broken(connection: Connection, broadcast_id: int, since: float, now: float) -> int:
-    """A delivery for everybody who was sent to a point that has closed since: subscribers, then others once a number.
+def queue_closed(connection: Connection, broadcast_id: int, since: float, subscribed_since: float, now: float) -> int:
+    """A delivery for everybody who counts on a door that is not open: subscribers whose answer changed by it or who
+    were sent to it since `subscribed_since`, and whoever asked since `since`, once a number. How many.
 
-    How many. The turns of those others are cleared: their delivery remembers what they were told.
+    What waits for a second person, or behind other news, is overtaken. The turns of who asked are cleared: their
+    delivery remembers all the points that they were told.
     """
-    values = {"broadcast": broadcast_id, "since": since, "now": now}
-    subscribed = (
-        "INSERT INTO deliveries (broadcast_id, kind, number_hash, number_sealed, channel, language, place, service,"
-        " subscription_id, state, target, told_before, said_before, created_at)"
-        " SELECT :broadcast, 'status', s.number_hash, s.number_sealed, s.channel, s.language, s.place, s.service, s.id,"
-        " 'queued', '', s.told, s.said, :now FROM subscriptions s JOIN push_broken b ON b.said = s.said"
-        " WHERE s.said_at > :since AND s.state = 'active' AND NOT EXISTS (SELECT 1 FROM suppressions p"
-        f" WHERE p.number_hash = s.number_hash) AND {_NOT_YET} ON CONFLICT DO NOTHING"
-    )
-    asked = (
+    values = {"broadcast": broadcast_id, "since": since, "subscribed": subscribed_since, "now": now}
+    joined = "group_concat(t.said, '')" if connection.dialect.name == "sqlite" else "string_agg(t.said, '')"
+    statements = (
+        "INSERT INTO push_asked SELECT t.sender_hash, {joined}, max(t.said_at) FROM turns t JOIN push_broken b"
+        " ON b.said = t.said WHERE t.said_at > :since GROUP BY t.sender_hash",
+        f"{_STATUS} n.current, s.told, s.said, :now FROM push_news n JOIN subscriptions s ON s.place = n.place"
+        " AND s.service = n.service AND s.told = n.told WHERE n.news = 'closed_door'"
+        f" AND {_WANTS} AND NOT EXISTS ({_GOING}) ON CONFLICT DO NOTHING",
+        f"{_STATUS} '', s.told, s.said, :now FROM subscriptions s JOIN push_broken b ON b.said = s.said"
+        f" WHERE s.said_at > :subscribed AND {_WANTS} AND NOT EXISTS ({_GOING}) ON CONFLICT DO NOTHING",
         "INSERT INTO deliveries (broadcast_id, kind, number_hash, number_sealed, channel, language, place, service,"
         " turn_id, state, said_before, created_at) SELECT :broadcast, 'follow_up', sender_hash, sender_sealed, way,"
-        " language, place, service, id, 'queued', said, :now FROM (SELECT t.*, row_number() OVER (PARTITION BY"
-        " t.sender_hash ORDER BY t.said_at DESC, t.id DESC) AS place_in_line FROM turns t JOIN push_broken b"
-        " ON b.said = t.said WHERE t.said_at > :since AND t.way <> '') newest WHERE place_in_line = 1"
-        " AND length(sender_sealed) > 0"
+        " language, place, service, id, 'queued', all_said, :now FROM (SELECT t.*, a.said AS all_said, row_number()"
+        " OVER (PARTITION BY t.sender_hash ORDER BY t.said_at DESC, t.id DESC) AS place_in_line FROM turns t"
+        " JOIN push_broken b ON b.said = t.said JOIN push_asked a ON a.sender_hash = t.sender_hash"
+        " WHERE t.said_at > :since AND t.way <> '') newest WHERE place_in_line = 1 AND length(sender_sealed) > 0"
         " AND NOT EXISTS (SELECT 1 FROM suppressions p WHERE p.number_hash = newest.sender_hash)"
         " AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.number_hash = newest.sender_hash"
-        " AND d.broadcast_id = :broadcast) ON CONFLICT DO NOTHING"
+        " AND d.broadcast_id = :broadcast) ON CONFLICT DO NOTHING",
     )
-    made = sum(connection.execute(text(sql), values).rowcount for sql in (subscribed, asked))
-    connection.execute(
-        text("UPDATE turns SET said = '' WHERE said_at > :since AND said IN (SELECT said FROM push_broken)"), values
-    )
+    connection.execute(text("DELETE FROM push_asked"))
+    asked, *queueing = (text(sql.replace("{joined}", joined)) for sql in statements)
+    connection.execute(asked, values)
+    made = sum(connection.execute(sql, values).rowcount for sql in queueing)
+    for sql in (
+        # a subscriber who also asked hears of all those doors in one message
+        "UPDATE deliveries SET said_before = said_before || (SELECT a.said FROM push_asked a WHERE a.sender_hash ="
+        " deliveries.number_hash) WHERE broadcast_id = :broadcast AND kind = 'status' AND id IN (SELECT min(d.id)"
+        " FROM deliveries d JOIN push_asked a ON a.sender_hash = d.number_hash WHERE d.broadcast_id = :broadcast"
+        " GROUP BY d.number_hash)",
+        "UPDATE turns SET said = '' WHERE said_at > :since AND said IN (SELECT said FROM push_broken)",
+        "UPDATE deliveries SET state = 'superseded', settled_at = :now WHERE state = 'queued' AND kind = 'status'"
+        " AND broadcast_id <> :broadcast AND EXISTS (SELECT 1 FROM deliveries n WHERE n.broadcast_id = :broadcast"
+        " AND n.number_hash = deliveries.number_hash AND n.place = deliveries.place"
+        " AND n.service = deliveries.service)",
+    ):
+        connection.execute(text(sql), values)
     return made
 
 
-# Not again what waits to be sent, or is being sent, to the same subscription in this push or an earlier one.
-_NOT_YET = (
-    "NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.number_hash = s.number_hash AND d.place = s.place"
-    " AND d.service = s.service AND d.kind = 'status' AND d.state = 'queued' AND EXISTS (SELECT 1 FROM broadcasts b"
-    " WHERE b.id = d.broadcast_id AND b.state IN ('sending', 'paused', 'submitted', 'approved')))"
+_STATUS = (
+    "INSERT INTO deliveries (broadcast_id, kind, number_hash, number_sealed, channel, language, place, service,"
+    " subscription_id, state, target, told_before, said_before, created_at)"
+    " SELECT :broadcast, 'status', s.number_hash, s.number_sealed, s.channel, s.language, s.place, s.service, s.id,"
+    " 'queued',"
 )
+_WANTS = "s.state = 'active' AND NOT EXISTS (SELECT 1 FROM suppressions p WHERE p.number_hash = s.number_hash)"
+# What waits to be sent to the same subscription, now or after somebody has approved or resumed it ...
+_WAITING = (
+    "SELECT 1 FROM deliveries d JOIN broadcasts b ON b.id = d.broadcast_id WHERE d.number_hash = s.number_hash"
+    " AND d.place = s.place AND d.service = s.service AND d.kind = 'status' AND d.state = 'queued'"
+    " AND b.state IN ('sending', 'paused', 'submitted', 'approved')"
+)
+# ... and what is as urgent as a closed door, and on its way.
+_GOING = f"{_WAITING} AND b.state = 'sending' AND b.priority <= {int(Priority.CLOSED_DOOR)}"
+
+
+def take_as_told(connection: Connection, broadcast_id: int) -> None:
+    """Operators decided that nobody hears of these openings: the next push does not bring them again."""
+    waiting = (
+        "FROM deliveries d JOIN broadcasts b ON b.id = d.broadcast_id WHERE d.broadcast_id = :id"
+        f" AND b.priority = {int(Priority.STATUS)} AND d.state = 'queued' AND d.target <> ''"
+    )
+    sql = (
+        f"UPDATE subscriptions SET told = (SELECT d.target {waiting} AND d.subscription_id = subscriptions.id)"
+        f" WHERE id IN (SELECT d.subscription_id {waiting})"
+    )
+    connection.execute(text(sql), {"id": broadcast_id})
 
 
 def set_recipients(connection: Connection, id: int, recipients: int, stage: Stage) -> None:

@@ -222,9 +222,10 @@ def audit_log(connection: Connection, subject: str) -> list[AuditRow]:
     return [AuditRow(**row._mapping) for row in rows]
 
 
-def purge_turns(connection: Connection, before: float) -> None:
-    """Delete turns older than `before` (seconds since 1970)."""
-    connection.execute(text("DELETE FROM turns WHERE at < :before"), {"before": before})
+def purge_turns(connection: Connection, before: float, most: int) -> int:
+    """Delete at most `most` turns older than `before` (seconds since 1970); how many."""
+    sql = text("DELETE FROM turns WHERE id IN (SELECT id FROM turns WHERE at < :before LIMIT :most)")
+    return connection.execute(sql, {"before": before, "most": most}).rowcount
 
 
 def subscription_counts(connection: Connection) -> tuple[list[tuple[Any, ...]], int, int]:

@@ -38,8 +38,11 @@ def done(connection: Connection, jobs: Iterable[tuple[str, float]], now: float) 
 
 def missing_slots(connection: Connection, now: float) -> int:
     """Make every quarter of an hour due up to `now` that is not yet; how many. The first time only the newest."""
-    last = connection.execute(text("SELECT max(at) FROM due WHERE job = :job"), {"job": SLOT}).scalar()
     newest = int(now // SLOT_SECONDS) * SLOT_SECONDS
+    connection.execute(  # of a clock that was ahead
+        text("DELETE FROM due WHERE job = :job AND at > :newest"), {"job": SLOT, "newest": newest}
+    )
+    last = connection.execute(text("SELECT max(at) FROM due WHERE job = :job"), {"job": SLOT}).scalar()
     first = int(last) + SLOT_SECONDS if last is not None else newest
     moments = range(first, newest + 1, SLOT_SECONDS)
     add_due(connection, SLOT, map(float, moments))

@@ -593,7 +593,7 @@ class TestCorrection:
         assert (correction.state, correction.priority, correction.corrects) == (State.SENDING, 1, wrong.id)
         assert correction.recipients == 5
         assert desk.read(wrong.id).state is State.STOPPED
-        assert "kl 14.20 var fel" in correction.texts["sv"]
+        assert "som började 'Hej' var fel" in correction.texts["sv"]
 
     def test_who_has_said_stop_since_is_left_alone(self, begin: Callable[..., Desk]) -> None:
         desk, wrong = self.spread(begin)
@@ -631,7 +631,7 @@ class TestCorrection:
         desk.becomes(sent, "1", "delivered")
         desk.do("UPDATE broadcasts SET state = 'done' WHERE id = :id", {"id": sent.id})
         assert desk.heard(desk.announcer.correct(ANNA, sent.id, NOW)) == ["1"]
-        assert desk.read(sent.id).state is State.DONE
+        assert desk.read(sent.id).state is State.STOPPED  # nothing of it is tried again after its correction
         for unsent in (desk.draft(), desk.announcer.stop(ANNA, desk.submit().id, NOW)):
             with pytest.raises(announce.NothingToCorrect, match="nothing of it has gone out"):
                 desk.announcer.correct(ANNA, unsent.id, NOW)

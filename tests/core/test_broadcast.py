@@ -39,7 +39,7 @@ LEADS = """
     approved  draft  -          -         -         -         sending  -       -        stopped  -       -
     sending   -      -          -         -         -         -        paused  -        stopped  done    -
     paused    -      -          -         -         -         -        -       sending  stopped  -       -
-    done      -      -          -         -         -         -        -       -        -        -       sending
+    done      -      -          -         -         -         -        -       -        stopped  -       sending
     returned  draft  submitted  -         -         -         -        -       -        -        -       -
     rejected  -      -          -         -         -         -        -       -        -        -       -
     stopped   -      -          -         -         -         -        -       -        -        -       -

@@ -258,6 +258,101 @@ def test_a_list_that_lags_behind_makes_us_wait_and_then_ask_an_operator(line: Li
     assert line.send() > 0
 
 
+def test_a_put_back_remembers_the_second_point(line: Line) -> None:
+    line.running.put(a_point("near"), a_point("beside", lon=18.0901), a_point("far", lat=59.26))
+    subscribe(line)
+    line.set("beside", Status.CLOSED)
+    line.push()
+    line.fake.faults = Faults(too_many=1)
+    line.send()
+    line.fake.faults = Faults()
+    assert line.send() == 1
+    assert "Hallen beside" in line.texts(MOBILE)[0]
+
+
+def test_two_deliveries_of_one_subscription_tell_it_once(line: Line) -> None:
+    """One was left behind by a dead process, the other was made meanwhile; both are taken up together."""
+    subscribe(line)
+    closed(line)
+    line.service.deliverer("dead").take_up("text", 10)
+    line.set("near", Status.OPEN)
+    line.push()
+    line.set("near", Status.CLOSED)
+    line.push()
+    lease_out(line)
+    line.reconcile()
+    line.send()
+    assert len(line.texts(MOBILE)) == 1
+
+
+def test_what_was_not_sent_costs_nothing(line: Line) -> None:
+    subscribe(line)
+    line.running.clock.pass_time(seconds=2)
+    line.text(OTHER, "hej")
+    closed(line)
+    before = line.rows("SELECT cost FROM usage WHERE scope = 'spend'")
+    line.fake.outage = "refuse"
+    for _ in range(5):
+        line.send()
+    after = line.rows("SELECT cost FROM usage WHERE scope = 'spend'")
+    assert after[0][0] == pytest.approx(before[0][0])
+    assert line.rows("SELECT max(count) FROM usage WHERE scope LIKE 'n:%'")[0][0] < 5
+
+
+def test_a_refusal_nobody_knows_is_tried_a_few_times_and_then_untold(line: Line) -> None:
+    subscribe(line)
+    closed(line)
+    line.fake.refuse(MOBILE, 29999)
+    for _ in range(3):
+        assert line.send() == 1
+        line.running.clock.pass_time(minutes=11)
+    assert line.states() == {"failed": 1}
+    assert line.rows("SELECT told FROM subscriptions") == [("open near open 0",)]
+
+
+def test_one_row_that_cannot_be_read_keeps_nobody_else_waiting(line: Line) -> None:
+    subscribe(line, MOBILE, OTHER)
+    closed(line)
+    with line.service.database.write() as connection:
+        connection.exec_driver_sql("UPDATE deliveries SET number_sealed = x'0102' WHERE id = 1")
+    assert (line.send(), line.states()) == (1, {"failed": 1, "delivered": 1})
+
+
+def test_a_language_that_came_after_the_estimate_gets_the_language_we_start_in(line: Line) -> None:
+    subscribe(line)
+    announcer = Announcer(line.service.database, line.service.settings, line.service.flow.languages)
+    made = announcer.draft(ANNA, ["everyone"], line.running.clock.now, {"sv": "Vatten finns."})
+    announcer.submit(ANNA, made.id, line.running.clock.now)
+    line.text(OTHER, "english")
+    line.text(OTHER, "START 12347")
+    announcer.send(ANNA, made.id, line.running.clock.now)
+    line.send()
+    assert line.texts(OTHER) == ["Vatten finns. /Stockholms stad"]
+
+
+def test_nothing_wrong_is_tried_again_after_its_correction(line: Line) -> None:
+    subscribe(line)
+    id = announce(line)
+    line.fake.undeliverable(MOBILE, 30003)
+    line.fake.faults = Faults(receipt_delay=(0.4, 0.4))
+
+    async def sending() -> None:
+        deliverer = line.service.deliverer("a")
+        deliverer.start_some()
+        await deliverer.drain()
+        await deliverer.close()
+
+    asyncio.run(sending())
+    line.finish()
+    announcer = Announcer(line.service.database, line.service.settings, line.service.flow.languages)
+    announcer.correct(ANNA, id, line.running.clock.now)
+    line.fake.wait_idle()
+    line.finish()
+    line.running.clock.pass_time(minutes=31)
+    line.send()
+    assert [sent.body.split()[0] for sent in line.fake.accepted] == ["Vatten", "RÄTTELSE:"]
+
+
 # --- STOPP and stop --------------------------------------------------------------------------------------------------
 
 

@@ -100,7 +100,8 @@ def test_stop_and_a_place_ends_that_one(line: Line) -> None:
 
 
 STOPS = ["stopp", "stopp.", "Stop!", "STOPP", "AVSLUTA", "avregistrera", "STOPALL", "unsubscribe", "Cancel", "END", "quit",
-         "stopp nu", "sluta tack"]  # fmt: skip
+         "stopp nu", "sluta tack", "Stopp.Tack", "Sluta skicka sms till mig", "STOPP jag vill inte ha fler sms",
+         "Jag vill avsluta"]  # fmt: skip
 
 
 @pytest.mark.parametrize("word", STOPS)
@@ -262,7 +263,7 @@ CHANGES = [
     ("full", {}, "Hallen near, Testgatan 36, Farsta, är FULL."),
     ("moved", {"moved_to": "Provhuset, Provgränd 12"}, "har FLYTTAT till Provhuset, Provgränd 12."),
     ("closed", {}, "är STÄNGD. Gå inte dit."),
-    ("on_call", {"phone": "08-508 00 508"}, "öppnar bara om du RINGER FÖRST: 08-508 00 508."),
+    ("on_call", {"phone": "08-508 00 508"}, "Trygghetspunkt, RING FÖRST:\nHallen near"),
     ("open", {"closes": "19:00"}, "STÄNGER kl 19."),
     ("open", {"opens": "19:00"}, "är STÄNGD. Gå inte dit."),
 ]  # fmt: skip
@@ -493,6 +494,120 @@ def test_a_change_between_a_subscription_and_its_first_push_is_found(line: Line)
     line.text(MOBILE, "12347")  # asks meanwhile, and is told
     line.text(MOBILE, "JA")
     assert line.push() == Pushed()
+
+
+def test_every_closed_door_is_named_that_somebody_was_sent_to(line: Line) -> None:
+    """Two questions, an answer and MER, a subscription beside a question: one message, all the doors."""
+    line.running.put(a_point("kista", lat=59.4030, lon=17.9440, district="Järva"))
+    line.text(MOBILE, "12347")
+    line.text(MOBILE, "16440")
+    line.text(OTHER, "12347")
+    line.text(OTHER, "MER")
+    subscribe(line, OTHER, "16440")
+    for id in ("near", "far", "kista"):
+        line.set(id, Status.CLOSED)
+    line.push()
+    line.send()
+    assert [len(line.texts(number)) for number in (MOBILE, OTHER)] == [1, 1]
+    for number, names in ((MOBILE, ("near", "kista")), (OTHER, ("near", "far", "kista"))):
+        assert all(f"Hallen {name}" in line.texts(number)[0] for name in names), line.texts(number)[0]
+
+
+def test_an_opening_that_waits_for_approval_does_not_hold_up_a_closed_door(connect: Callable[..., Line]) -> None:
+    line = connect(approve_above=0)
+    line.running.put(a_point("near", status=Status.CLOSED), a_point("far", lat=59.26))
+    subscribe(line)
+    line.set("near", Status.OPEN)
+    assert line.push() == Pushed(changed=1, waiting=1)
+    line.set("far", Status.CLOSED)
+    assert line.push().closed_doors == 1
+    assert line.send() == 1
+    assert "Hallen far, Testgatan 36, Farsta, är STÄNGD" in line.texts(MOBILE)[0]
+    assert "ÖPPEN nu:\nHallen near" in line.texts(MOBILE)[0]
+
+
+def test_yes_to_an_answer_that_is_old_by_now_is_told_the_new_one(line: Line) -> None:
+    line.set("near", Status.CLOSED)
+    line.set("far", Status.CLOSED)
+    line.push()
+    assert "Svara JA för sms när en öppnar" in line.text(MOBILE, "12347")
+    line.set("near", Status.OPEN)
+    line.text(MOBILE, "JA")
+    assert line.push() == Pushed(changed=1)
+
+
+def test_start_and_a_place_says_how_it_is_now(line: Line) -> None:
+    reply = line.text(MOBILE, "START 12347")
+    assert "Klart. Du får sms" in reply
+    assert "Trygghetspunkt ÖPPEN nu:\nHallen near" in reply
+    assert "svara JA" not in reply
+    assert line.push() == Pushed()
+    line.set("near", Status.CLOSED)
+    assert line.push() == Pushed(closed_doors=1)
+
+
+def test_a_point_that_opened_as_announced_and_closed_as_announced_broke_no_promise(line: Line) -> None:
+    line.running.put(
+        a_point("near", opens=NOW + HOUR, closes=NOW + 2 * HOUR), a_point("far", lat=59.26, status=Status.CLOSED)
+    )
+    line.text(MOBILE, "12347")
+    line.running.clock.pass_time(hours=2, minutes=2)
+    assert line.push_now() == Pushed()
+
+
+def test_a_full_point_that_closes_is_a_closed_door(connect: Callable[..., Line]) -> None:
+    line = connect(approve_above=0)
+    line.running.put(a_point("near", status=Status.FULL))
+    subscribe(line)
+    line.set("near", Status.CLOSED)
+    assert line.push() == Pushed(closed_doors=1)
+
+
+def test_an_opening_that_was_rejected_or_stopped_does_not_come_back(connect: Callable[..., Line]) -> None:
+    line, announcer, id = waiting(connect)
+    announcer.reject(Operator("bo", Role.APPROVER, signed_in=True), id, line.running.clock.now)
+    line.finish()
+    assert (line.push_now(), line.send()) == (Pushed(), 0)
+    line.set("far", Status.CLOSED)
+    line.set("near", Status.CLOSED)
+    assert line.push().closed_doors == 1
+
+
+def test_who_has_left_a_place_hears_no_more_of_it_even_what_is_on_its_way(line: Line) -> None:
+    subscribe(line)
+    line.set("near", Status.CLOSED)
+    line.push()
+    line.text(MOBILE, "STOPP 12347")
+    assert line.send() == 0
+    line.set("near", Status.OPEN)
+    line.push()
+    line.text(MOBILE, "12347")
+    line.text(MOBILE, "STOPP 12347")
+    line.set("near", Status.CLOSED)
+    line.push()
+    assert line.send() == 0
+
+
+def test_yes_said_on_the_phone_agrees_to_nothing(line: Line) -> None:
+    phone = line.running.another_phone(MOBILE)
+    phone.call()
+    phone.keys("12347")
+    phone.keys("4")
+    phone.speak("ja")
+    assert subscriptions(line) == [("text", "12347", "", "pending")]
+    line.text(MOBILE, "STOPP")
+    phone.call()
+    phone.speak("start 12347")
+    assert (subscriptions(line), line.rows("SELECT count(*) FROM suppressions")) == ([], [(1,)])
+
+
+def test_no_to_what_somebody_asked_for_by_phone_drops_it(line: Line) -> None:
+    phone = line.running.another_phone(MOBILE)
+    phone.call()
+    phone.keys("12347")
+    phone.keys("4")
+    assert line.text(MOBILE, "NEJ").startswith("Då gör vi inget.")
+    assert subscriptions(line) == []
 
 
 # --- landlines --------------------------------------------------------------------------------------------------------
