@@ -36,6 +36,7 @@ PURGE_EVERY = 3600  # seconds
 UNSURE_SPEECH = 0.45  # confidence under which a heard district is confirmed
 SAID_LENGTH = 30  # characters of a resident's own words that are repeated back
 ATTEMPTS = 4
+ANYWHERE = frozenset({numbers.EVERYWHERE})
 PLACES = 5  # that a number may follow
 REQUESTS = 3  # messages that a caller may have sent to a number in a day: caller ID can be forged
 STOP_WORDS = 8  # "stopp jag vill inte ha fler sms" is STOPP; a longer text that begins so is about something else
@@ -169,7 +170,8 @@ class Answerer:
         if not outbound.text and not begins:
             return turn, outbound
         price = self._reach.price_call if begins else self._reach.price_segment * cost(outbound.text).segments
-        if inbound.sender.startswith("+"):
+        hidden = begins and numbers.line(inbound.sender, ANYWHERE).why is numbers.Why.INVALID  # "anonymous", +266696687
+        if inbound.sender.startswith("+") and not hidden:
             whose, range_ = self._vault.newest(inbound.sender), numbers.prefix(inbound.sender)
         else:
             whose, range_ = None, "-"  # all hidden callers together
@@ -191,7 +193,7 @@ class Answerer:
         told = answers[0].offers[: turn.session.told - answers[0].skipped]  # those that the text had room for
         said = said_of(replace(answers[0], offers=told))
         text = inbound.channel is Channel.TEXT
-        way = "text" if text else numbers.line(inbound.sender, self._reach.replies).way
+        way = "text" if text else numbers.line(inbound.sender, self._reach.subscribers).way
         if not said or not way:
             return {}
         place, language = answers[0].place.code, turn.session.language

@@ -15,7 +15,8 @@ from zoneinfo import ZoneInfo
 
 from pyproj import Transformer
 
-from responder.core.points import POINT_FIELDS, SERVICES, Point, Status, YesNo, parsed_hours
+from responder.core.nearest import Grid, unit_vector, unit_vectors
+from responder.core.points import ACTIVATED, POINT_FIELDS, SERVICES, Point, Status, YesNo, parsed_hours
 from responder.core.rows import Row, TableError, csv_rows, five_digits
 
 NEEDED = ("id", "name", "lat", "lon", "status")
@@ -24,6 +25,7 @@ LONGEST = {
     "id": 64, "name": 60, "address": 60, "city": 40, "district": 40, "municipality": 40, "hours": 120, "phone": 20,
     "moved_to": 80, "note": 120,
 }  # fmt: skip
+MOVES = 200  # metres by which a door's coordinate may be put right while it is open
 CLOCK_SKEW = timedelta(minutes=10)
 SWEREF = frozenset({3006, *range(3007, 3019)})  # EPSG: SWEREF 99 TM and its twelve local zones
 _WGS84 = ("CRS84", "4326")
@@ -52,7 +54,14 @@ def read_points_file(text: str, zone: str, now: datetime) -> list[Point]:
 
 
 def reconciled(old: Point, new: Point) -> Point:
-    """`new` over `old`. ValueError: it would undo what an operator confirmed later than the file."""
+    """`new` over `old`. ValueError: it would undo what an operator confirmed later than the file, or move an open
+    door.
+    """
+    if {old.status, new.status} <= ACTIVATED and _apart(old, new) > MOVES:
+        raise ValueError(
+            f"{new.id} is {old.status} and would move by {_apart(old, new):.0f} m without anybody hearing of it: "
+            "give the new place an id of its own, and set the old one moved"
+        )
     if old.confirmed_at is None or (new.confirmed_at and new.confirmed_at >= old.confirmed_at):
         return new
     undone = [name for name in LIVE if getattr(old, name) != getattr(new, name)]
@@ -62,6 +71,11 @@ def reconciled(old: Point, new: Point) -> Point:
             f"{old.confirmed_at:%Y-%m-%d %H:%M} UTC; give a confirmed_at later than that"
         )
     return replace(new, confirmed_at=old.confirmed_at)
+
+
+def _apart(one: Point, other: Point) -> float:
+    """Metres between two points."""
+    return float(Grid(unit_vectors([one.lat], [one.lon])).metres(unit_vector(other.lat, other.lon))[0])
 
 
 def write_points_file(points: Iterable[Point]) -> str:

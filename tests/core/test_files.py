@@ -222,6 +222,13 @@ def test_a_change_that_would_mislead_is_refused_and_changes_nothing(
         assert [point for point, _ in read_points(connection)] == [a_point()]
 
 
+def test_an_open_door_is_not_moved_by_a_file_unheard(service: Running) -> None:
+    service.put(a_point())
+    row = "id,name,lat,lon,status,confirmed_at\np1,Hallen p1,59.2500,18.09,open,2026-11-24T14:20\n"
+    with pytest.raises(TableError, match="p1 is open and would move by 1112 m"):
+        load.load_points(service.database, row, ZONE, NOW, real=False)
+
+
 def test_the_second_of_two_operators_is_shown_what_the_first_did(service: Running) -> None:
     service.put(a_point())
     set_point(service.database, "p1", Change(Status.FULL), shell("Anna"), ZONE, NOW, seen=1)
