@@ -19,22 +19,24 @@ from responder.core.broadcast import (
     RULE,
     Audience,
     BadTarget,
-    BadText,
     Broadcast,
     BroadcastError,
-    Counts,
-    Estimate,
-    Prices,
     Priority,
-    Rates,
     State,
     Step,
     Template,
     after,
-    checked_text,
-    estimate,
     objection,
     waits,
+)
+from responder.core.estimate import (
+    BadText,
+    Counts,
+    Estimate,
+    Prices,
+    Rates,
+    checked_text,
+    estimate,
 )
 from responder.core.places import Gazetteer, gazetteer
 from responder.core.wording import Channel, Wording

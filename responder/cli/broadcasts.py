@@ -14,8 +14,12 @@ from responder.actions.load import read_file
 from responder.cli import _plainly
 from responder.cli.operators import number, vault_of, who
 from responder.core.access import Operator
-from responder.core.broadcast import Broadcast, Estimate, State, Template, sending_time
+from responder.core.broadcast import Broadcast, State, Template
 from responder.core.delivery import State as DeliveryState
+from responder.core.estimate import (
+    Estimate,
+    sending_time,
+)
 from responder.flowfiles import load as load_flow
 from responder.settings import Settings, load_settings
 from responder.store.engine import Database

@@ -5,20 +5,14 @@ An exercise is one from its first draft to its last delivery, and says so at bot
 """
 
 import json
-import re
-import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime, timedelta
 from enum import IntEnum, StrEnum
-from zoneinfo import ZoneInfo
 
 from responder.core.access import SHELL, Operator, Permission, may
 from responder.core.places import Gazetteer, Place, PlaceKind
-from responder.core.segments import Cost, cost, gsm_twins
-from responder.core.words import printable, swedish, words
+from responder.core.words import swedish, words
 
-MAX_SEGMENTS = 6
 MIN_REASON = 10  # characters
 RULE = "rule"  # `approved_by` of what did not have to wait
 
@@ -106,27 +100,6 @@ class IllegalStep(BroadcastError):
 
 class BadTarget(BroadcastError):
     """Nobody is named, or somebody who does not exist: never everyone instead."""
-
-
-class BadText(BroadcastError):
-    """A text that may not be sent."""
-
-    def __init__(self, language: str, reason: str) -> None:
-        super().__init__(f"text {language}: {reason}")
-
-
-class TextMissing(BroadcastError):
-    """Languages that have recipients, but neither a text nor a fallback with one."""
-
-    def __init__(self, languages: Sequence[str]) -> None:
-        super().__init__(
-            f"no text in {', '.join(name or '(unknown)' for name in languages)}, which recipients have chosen; "
-            "write one, or name a fallback language that has a text"
-        )
-
-
-class BadTime(BroadcastError):
-    """A time that cannot be sent at."""
 
 
 def after(state: State, step: Step) -> State:
@@ -276,140 +249,7 @@ class Broadcast:
         return _once((self.operator, *self.editors))
 
 
-_EXERCISE = re.compile(r"\W*(övning|exercise)(?!\w)", re.IGNORECASE)
-
-
-def checked_text(text: str, language: str, exercise: bool) -> str:
-    """`text` as it will be sent: NFC, cheap twins, and marked if it is an exercise. Raises BadText."""
-    text = gsm_twins(unicodedata.normalize("NFC", printable(text)).replace("\r\n", "\n")).strip()
-    if not text:
-        raise BadText(language, "empty")
-    if exercise:
-        text = exercise_text(text, language)
-    elif _EXERCISE.match(text):
-        raise BadText(language, "begins like an exercise, but the broadcast is none; draft it with --exercise")
-    price = cost(text)
-    if price.segments > MAX_SEGMENTS:
-        dear = f" because of {' '.join(price.culprits)}" if price.culprits else ""
-        raise BadText(language, f"{price.segments} segments in {price.encoding}{dear}, at most {MAX_SEGMENTS}")
-    return text
-
-
-def exercise_text(text: str, language: str = "sv") -> str:
-    """`text` that begins and ends with ÖVNING, in English with the English word too."""
-    if not text.startswith("ÖVNING"):
-        text = f"ÖVNING. {text}"
-    if language == "en" and "exercise" not in text.lower():
-        text = f"ÖVNING. EXERCISE. {text.removeprefix('ÖVNING').lstrip('. ')}"
-    return text if text.endswith("ÖVNING") else f"{text} ÖVNING"
-
-
-@dataclass(frozen=True, slots=True)
-class Prices:
-    """What a segment and a call cost."""
-
-    segment: float
-    call: float
-
-
-@dataclass(frozen=True, slots=True)
-class Rates:
-    """How fast it goes: segments and calls a second."""
-
-    segments: float
-    calls: float
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """What recipients of one language get: the exact text, and in which language it is written."""
-
-    language: str
-    written_in: str
-    text: str
-    cost: Cost
-    by_text: int
-    by_call: int
-    price: float
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """What a broadcast comes to, and when the last has been sent if it begins now."""
-
-    lines: tuple[Line, ...]
-    recipients: int
-    price: float
-    finish: datetime
-
-
-Counts = Mapping[tuple[str, str], int]  # (language, "text" or "call") to recipients
-
-
-def estimate(
-    texts: Mapping[str, str], fallback: str, counts: Counts, prices: Prices, rates: Rates, now: datetime
-) -> Estimate:
-    """What `texts` cost for `counts`; texts and calls go out side by side. Raises TextMissing."""
-    needed = sorted({language for (language, _), number in counts.items() if number})
-    missing = [language for language in needed if language not in texts and fallback not in texts]
-    if missing:
-        raise TextMissing(missing)
-    lines = tuple(_line(language, texts, fallback, counts, prices) for language in _once((*texts, *needed)))
-    segments = sum(line.by_text * line.cost.segments for line in lines)
-    calls = sum(line.by_call for line in lines)
-    seconds = max(segments / rates.segments, calls / rates.calls)
-    return Estimate(
-        lines,
-        recipients=sum(line.by_text + line.by_call for line in lines),
-        price=sum(line.price for line in lines),
-        finish=now + timedelta(seconds=seconds),
-    )
-
-
-def sending_time(text: str, zone: str, now: datetime) -> datetime:
-    """ISO 8601, or HH:MM as the next such time on the clock of `zone`; in UTC. Raises BadTime."""
-    here = ZoneInfo(zone)
-    clock = _CLOCK.fullmatch(text.strip())
-    try:
-        if clock:
-            local = now.astimezone(here).replace(
-                hour=int(clock[1]), minute=int(clock[2]), second=0, microsecond=0, tzinfo=None
-            )
-            given = local if local > now.astimezone(here).replace(tzinfo=None) else local + timedelta(days=1)
-        elif len(text.strip()) <= 10:
-            raise ValueError
-        else:
-            given = datetime.fromisoformat(text.strip())
-    except ValueError:
-        raise BadTime(f"{text!r} is neither HH:MM nor a time such as 2026-11-24T14:20") from None
-    at = given.astimezone(UTC) if given.tzinfo else _only(given, here)
-    if at <= now:
-        raise BadTime(f"{text} has passed")
-    return at
-
-
-_CLOCK = re.compile(r"([01]?\d|2[0-3])[:.]([0-5]\d)")
 _TARGETS = "everyone, district:NAME, area:NAME, postcode:12345 or point:ID"
-
-
-def _only(given: datetime, here: ZoneInfo) -> datetime:
-    first, second = (given.replace(tzinfo=here, fold=fold) for fold in (0, 1))
-    if first.utcoffset() == second.utcoffset():
-        return first.astimezone(UTC)
-    if first.astimezone(UTC).astimezone(here).replace(tzinfo=None) != given:
-        raise BadTime(f"{given:%Y-%m-%d %H:%M} does not exist on the clock of {here.key}: summer time begins")
-    raise BadTime(
-        f"{given:%Y-%m-%d %H:%M} comes twice on the clock of {here.key}; "
-        f"write {first.isoformat(timespec='minutes')} or {second.isoformat(timespec='minutes')}"
-    )
-
-
-def _line(language: str, texts: Mapping[str, str], fallback: str, counts: Counts, prices: Prices) -> Line:
-    written_in = language if language in texts else fallback
-    text, price = texts[written_in], cost(texts[written_in])
-    by_text, by_call = counts.get((language, "text"), 0), counts.get((language, "call"), 0)
-    total = by_text * price.segments * prices.segment + by_call * prices.call
-    return Line(language, written_in, text, price, by_text, by_call, total)
 
 
 def _target(token: str, known: Gazetteer, points: Collection[str]) -> tuple[str, str]:

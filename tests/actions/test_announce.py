@@ -16,14 +16,9 @@ from sqlalchemy import text
 from responder.actions import announce
 from responder.actions.announce import Announcer, Outcome
 from responder.core.access import Forbidden, Operator, Role, shell
-from responder.core.broadcast import (
-    BadTarget,
+from responder.core.broadcast import BadTarget, Broadcast, BroadcastError, IllegalStep, State, Template
+from responder.core.estimate import (
     BadText,
-    Broadcast,
-    BroadcastError,
-    IllegalStep,
-    State,
-    Template,
     TextMissing,
 )
 from responder.core.flow import Flow

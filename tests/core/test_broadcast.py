@@ -10,23 +10,25 @@ from responder.core.access import Forbidden, Operator, Permission, Role, may, re
 from responder.core.broadcast import (
     Audience,
     BadTarget,
-    BadText,
-    BadTime,
     IllegalStep,
-    Prices,
-    Rates,
     State,
     Step,
     Template,
-    TextMissing,
     after,
+    may_approve,
+    objection,
+    waits,
+)
+from responder.core.estimate import (
+    BadText,
+    BadTime,
+    Prices,
+    Rates,
+    TextMissing,
     checked_text,
     estimate,
     exercise_text,
-    may_approve,
-    objection,
     sending_time,
-    waits,
 )
 from responder.core.places import Gazetteer, PlaceKind, gazetteer
 from tests.conftest import NOW, ZONE, a_place
