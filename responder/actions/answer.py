@@ -219,7 +219,8 @@ class Answerer:
                 )
             if effect.do in ("ask_first", "text_me"):
                 kind = "agree" if effect.do == "ask_first" else "address"
-                writes += self._people.request(kind, hashes, channel=way, serial=inbound.id, **about, **number)
+                serial = f"agree {int(stamp // 86_400)}" if kind == "agree" else inbound.id  # asked once a day
+                writes += self._people.request(kind, hashes, channel=way, serial=serial, **about, **number)
             if effect.do in ("subscribe", "welcome_back", "agree"):
                 writes += self._people.lift(hashes)
             if effect.do == "agree":
