@@ -128,13 +128,6 @@ def objection(approver: Operator, editors: Iterable[str], creators: Mapping[str,
     return ""
 
 
-def may_approve(
-    approver: Operator, editors: Iterable[str], creators: Mapping[str, str], read: int, version: int
-) -> bool:
-    """Whether `objection` has none."""
-    return not objection(approver, editors, creators, read, version)
-
-
 def waits(
     template: Template, recipients: int, recent: int, approve_above: int, free: bool, danger: bool = False
 ) -> bool:

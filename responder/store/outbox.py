@@ -19,9 +19,8 @@ from responder.store.tables import utc_param
 FOLLOW_UP = "follow_up"  # to somebody who asked, of a point that has closed since
 
 _COLUMNS = (
-    "id, broadcast_id, kind, number_hash, number_sealed, channel, language, place, service, serial, subscription_id,"
-    " turn_id, state, target, told, told_before, said, said_before, attempt, owner, claimed_at, looked, body,"
-    " provider_id, error"
+    "id, broadcast_id, kind, number_hash, number_sealed, channel, language, place, service, subscription_id, turn_id,"
+    " state, told, told_before, said, said_before, attempt, owner, claimed_at, looked, body, provider_id"
 )
 
 
@@ -38,11 +37,9 @@ class Item:
     language: str
     place: str
     service: str
-    serial: str
     subscription_id: int | None
     turn_id: str | None
     state: str
-    target: str
     told: str
     told_before: str
     said: str
@@ -53,7 +50,6 @@ class Item:
     looked: int
     body: str
     provider_id: str
-    error: int
 
 
 @dataclass(frozen=True, slots=True)
