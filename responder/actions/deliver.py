@@ -26,7 +26,7 @@ from responder.core.pace import Pace
 from responder.core.places import Place
 from responder.core.reply import Manner, Voiceover
 from responder.core.segments import cost
-from responder.core.told import Now, at, merged
+from responder.core.told import Now, at, merged, said_of
 from responder.ports import Clock, Gateway, NotSent, Sender, Sent, Unclear
 from responder.store import outbox
 from responder.store.engine import Database, StoreAway
@@ -248,8 +248,9 @@ class Deliverer:
                 continue
             if message is None:
                 ends[State.SUPERSEDED].append(item)
-                if item.kind in ("status", outbox.FOLLOW_UP):  # a door opened again: it may still close after all
-                    outbox.keep_watching(connection, item, before[1])
+                place = view.gazetteer.by_code.get(item.place)
+                if place and item.kind in ("status", outbox.FOLLOW_UP):  # what opened again may still close after all
+                    outbox.keep_watching(connection, item, now.key(place, item.service), before[1])
                 continue
             body = message.text or self._spoken(message, item)
             if _looks(item, body) in alike:
@@ -284,7 +285,7 @@ class Deliverer:
         told, said = before
         broken = bool(said) and now.any_broken(said)
         changed = item.kind == "status" and now.key(place, item.service) != told
-        if not broken and not changed:
+        if not broken and (not changed or said == said_of(now.real.answer(place, item.service))):
             return None
         return self._changed(place, item.service, said or told, now, item.language, call)
 

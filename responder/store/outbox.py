@@ -142,10 +142,14 @@ def note_told(connection: Connection, taken: Iterable[Taken], now: float) -> Non
         connection.execute(text("UPDATE turns SET said = :said, said_at = :now WHERE id = :id"), asked)
 
 
-def keep_watching(connection: Connection, item: Item, said: str) -> None:
-    """They need not hear now; of these points they must hear later."""
-    table, id = ("turns", item.turn_id) if item.kind == FOLLOW_UP else ("subscriptions", item.subscription_id)
-    connection.execute(text(f"UPDATE {table} SET said = :said WHERE id = :id"), {"said": said, "id": id})
+def keep_watching(connection: Connection, item: Item, told: str, said: str) -> None:
+    """They need not hear now, since they know what `told` tells; of the points in `said` they must hear later."""
+    if item.kind == FOLLOW_UP:
+        sql = text("UPDATE turns SET said = :said WHERE id = :id")
+        connection.execute(sql, {"said": said, "id": item.turn_id})
+    else:
+        sql = text("UPDATE subscriptions SET told = :told, said = :said WHERE id = :id")
+        connection.execute(sql, {"told": told, "said": said, "id": item.subscription_id})
 
 
 def put_back(connection: Connection, items: Sequence[Item], not_before: float, tried: bool = False) -> int:

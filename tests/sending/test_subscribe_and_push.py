@@ -379,6 +379,19 @@ def test_regular_daily_hours_push_nothing(line: Line) -> None:
         assert line.push_now() == Pushed()
 
 
+def test_at_night_nobody_is_told_what_they_have_been_told(line: Line) -> None:
+    """Both doors that the hours close are told by nobody at 21; the one open all night is what everybody knows."""
+    hours = "08:00-20:00"
+    beside = a_point("beside", lat=59.2424, lon=18.0847, hours=hours, status=Status.CLOSED)
+    line.running.put(a_point("near", hours=hours), a_point("far", lat=59.26), beside)
+    line.running.clock.pass_time(hours=7)
+    subscribe(line)
+    line.set("beside", Status.OPEN)
+    assert line.push() == Pushed(changed=1)
+    assert (line.send(), line.states()) == (0, {"superseded": 1})
+    assert line.push_now() == Pushed()
+
+
 def test_an_announced_closing_is_told_ahead_and_not_again_when_it_comes(line: Line) -> None:
     subscribe(line)
     line.set("near", Status.OPEN, closes="19:00")
