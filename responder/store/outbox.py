@@ -12,7 +12,7 @@ from sqlalchemy.engine import Connection, Row
 
 from responder.core.broadcast import State as Stage
 from responder.core.delivery import State
-from responder.core.told import as_said
+from responder.core.told import as_said, entries
 from responder.store.engine import Prepared
 from responder.store.tables import utc_param
 
@@ -173,22 +173,37 @@ def put_back(connection: Connection, items: Sequence[Item], not_before: float, t
 
 def untell(connection: Connection, item: Item) -> None:
     """Undo what `note_told` noted for a delivery that turned out not to have been sent. Where something was told since,
-    what this one would have said of closed doors is still to be said.
+    only those closed doors are still to be told that no later message has named.
     """
     values = {
         "said": item.said, "told": item.told, "before": item.told_before, "said_before": item.said_before,
-        "at": item.claimed_at, "id": item.subscription_id, "more": item.said_before or as_said(item.told_before),
+        "at": item.claimed_at, "id": item.subscription_id, "delivery": item.id,
     }  # fmt: skip
-    if item.subscription_id and item.told:
+    if item.kind == FOLLOW_UP:
+        sql = "UPDATE turns SET said = '' WHERE id = :id AND said = :said AND said_at = :at"
+        connection.execute(text(sql), {**values, "id": item.turn_id})
+    elif item.subscription_id and item.told:
         sql = (
             "UPDATE subscriptions SET told = :before, said = :said_before"
             " WHERE id = :id AND told = :told AND said_at = :at"
         )
         if not connection.execute(text(sql), values).rowcount:
+            values["more"] = _unnamed(connection, item)
             connection.execute(text("UPDATE subscriptions SET said = said || :more WHERE id = :id"), values)
-    if item.kind == FOLLOW_UP:
-        sql = "UPDATE turns SET said = '' WHERE id = :id AND said = :said AND said_at = :at"
-        connection.execute(text(sql), {**values, "id": item.turn_id})
+            connection.execute(text("UPDATE deliveries SET said_before = :more WHERE id = :delivery"), values)
+
+
+def _unnamed(connection: Connection, item: Item) -> str:
+    """The points that `item` would have said are closed, without those that a later message spoke of."""
+    later = text(
+        "SELECT told_before, said_before, said FROM deliveries WHERE number_hash = :hash AND subscription_id = :id"
+        " AND id <> :delivery AND claimed_at > :at"
+        " AND state IN ('sending', 'accepted', 'sent', 'delivered', 'unknown', 'failed')"
+    )
+    values = {"hash": item.number_hash, "id": item.subscription_id, "delivery": item.id, "at": item.claimed_at}
+    spoken_of = {entry.point for row in connection.execute(later, values) for one in row for entry in entries(one)}
+    would = entries(item.said_before or as_said(item.told_before))
+    return "".join(f";{entry.point} {entry.state} {entry.until}" for entry in would if entry.point not in spoken_of)
 
 
 def retell(connection: Connection, item: Item) -> None:

@@ -648,3 +648,41 @@ def test_the_clock_is_injected(line: Line) -> None:
     assert line.service.clock() == line.running.clock.now
     line.running.clock.pass_time(days=1)
     assert line.service.clock() - line.running.clock.now == timedelta(0)
+
+
+def overtaken(line: Line) -> None:
+    """A dead process leaves "near is closed" behind; meanwhile "far is closed" goes out."""
+    line.running.put(a_point("near"), a_point("far", lat=59.26), a_point("third", lat=59.27))
+    subscribe(line)
+    closed(line)
+    line.service.deliverer("dead").take_up("text", 10)
+
+
+def test_a_closed_door_that_another_message_overtook_is_still_told(line: Line) -> None:
+    overtaken(line)
+    line.set("far", Status.CLOSED)
+    line.push()
+    line.send()
+    lease_out(line)
+    line.reconcile()
+    line.send()
+    told = " ".join(line.texts(MOBILE))
+    assert (
+        told.count("Hallen far, Testgatan 36, Farsta, är STÄNGD"),
+        told.count("Hallen near, Testgatan 36, Farsta, är STÄNGD"),
+    ) == (1, 1)
+
+
+def test_one_that_a_later_message_named_is_not_told_again(line: Line) -> None:
+    overtaken(line)
+    line.set("near", Status.OPEN)
+    line.push()
+    line.send()
+    line.set("near", Status.CLOSED)
+    line.push()
+    line.send()
+    seen = len(line.texts(MOBILE))
+    lease_out(line)
+    line.reconcile()
+    line.send()
+    assert len(line.texts(MOBILE)) == seen
