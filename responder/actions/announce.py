@@ -29,15 +29,7 @@ from responder.core.broadcast import (
     objection,
     waits,
 )
-from responder.core.estimate import (
-    BadText,
-    Counts,
-    Estimate,
-    Prices,
-    Rates,
-    checked_text,
-    estimate,
-)
+from responder.core.estimate import BadText, Counts, Estimate, Prices, Rates, checked_text, estimate
 from responder.core.places import Gazetteer, gazetteer
 from responder.core.wording import Channel, Wording
 from responder.core.words import clean

@@ -16,10 +16,7 @@ from responder.cli.operators import number, vault_of, who
 from responder.core.access import Operator
 from responder.core.broadcast import Broadcast, State, Template
 from responder.core.delivery import State as DeliveryState
-from responder.core.estimate import (
-    Estimate,
-    sending_time,
-)
+from responder.core.estimate import Estimate, sending_time
 from responder.flowfiles import load as load_flow
 from responder.settings import Settings, load_settings
 from responder.store.engine import Database

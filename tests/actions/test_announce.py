@@ -17,10 +17,7 @@ from responder.actions import announce
 from responder.actions.announce import Announcer, Outcome
 from responder.core.access import Forbidden, Operator, Role, shell
 from responder.core.broadcast import BadTarget, Broadcast, BroadcastError, IllegalStep, State, Template
-from responder.core.estimate import (
-    BadText,
-    TextMissing,
-)
+from responder.core.estimate import BadText, TextMissing
 from responder.core.flow import Flow
 from responder.core.places import Gazetteer
 from responder.settings import Settings

@@ -7,17 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from responder.core.access import Forbidden, Operator, Permission, Role, may, require, shell
-from responder.core.broadcast import (
-    Audience,
-    BadTarget,
-    IllegalStep,
-    State,
-    Step,
-    Template,
-    after,
-    objection,
-    waits,
-)
+from responder.core.broadcast import Audience, BadTarget, IllegalStep, State, Step, Template, after, objection, waits
 from responder.core.estimate import (
     BadText,
     BadTime,

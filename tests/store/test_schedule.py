@@ -22,9 +22,7 @@ from sqlalchemy.pool import StaticPool
 
 from responder.actions.announce import Announcer
 from responder.core.access import Operator, Role
-from responder.core.estimate import (
-    sending_time,
-)
+from responder.core.estimate import sending_time
 from responder.core.flow import Flow
 from responder.jobs import LEASE, LEASE_SECONDS, RENEW_EVERY
 from responder.settings import Settings

@@ -35,7 +35,17 @@ def turns(running: Running) -> int:
     return count
 
 
-@pytest.mark.parametrize("path", ["/twilio/sms", "/twilio/voice", "/twilio/voice/1", "/twilio/voice/status", "/twilio/receipts/1", "/twilio/called/1"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/twilio/sms",
+        "/twilio/voice",
+        "/twilio/voice/1",
+        "/twilio/voice/status",
+        "/twilio/receipts/1",
+        "/twilio/called/1",
+    ],
+)
 @pytest.mark.parametrize("signature", [None, "", "bm90IHRoZSBzaWduYXR1cmU=", "ö", "x" * 5000])
 def test_without_the_providers_signature_nothing_is_answered_or_written(
     service: Running, path: str, signature: str | None
