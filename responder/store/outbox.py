@@ -190,7 +190,8 @@ def untell(connection: Connection, item: Item) -> None:
         if not connection.execute(text(sql), values).rowcount:
             values["more"] = _unnamed(connection, item)
             connection.execute(text("UPDATE subscriptions SET said = said || :more WHERE id = :id"), values)
-            connection.execute(text("UPDATE deliveries SET said_before = :more WHERE id = :delivery"), values)
+        # the subscription has it all again: another message may name those doors before this one does
+        connection.execute(text("UPDATE deliveries SET said_before = '' WHERE id = :delivery"), values)
 
 
 def _unnamed(connection: Connection, item: Item) -> str:

@@ -686,3 +686,18 @@ def test_one_that_a_later_message_named_is_not_told_again(line: Line) -> None:
     line.reconcile()
     line.send()
     assert len(line.texts(MOBILE)) == seen
+
+
+def test_what_is_put_back_is_not_named_again_once_another_message_has_named_it(line: Line) -> None:
+    """The one left behind, and the one made meanwhile, know of the same closed door."""
+    line.running.put(a_point("near"), a_point("far", lat=59.26), a_point("third", lat=59.27))
+    subscribe(line)
+    line.set("near", Status.OPEN, closes="19:00")
+    line.push()
+    line.service.deliverer("dead").take_up("text", 10)
+    line.set("near", Status.CLOSED)
+    line.push()
+    lease_out(line)
+    line.reconcile()
+    line.send()
+    assert len(line.texts(MOBILE)) == 1

@@ -1,0 +1,141 @@
+"""What the provider took, compared with what should have been sent: who was lost, who got it twice."""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import NamedTuple
+
+from tests.fakes.twilio import Accepted
+
+_DELIVERY = re.compile(r"/twilio/receipts/(\d+)\?")
+_TAKEN = ("accepted", "sent", "delivered")  # states that say that the provider has it
+
+
+class Row(NamedTuple):
+    """A delivery as it stands in the end."""
+
+    id: int
+    kind: str
+    state: str
+    number: str
+    subscription: int | None
+    told: str
+    body: str
+    provider_id: str
+    created_at: float
+    error: int
+
+
+class Follower(NamedTuple):
+    """A subscription in the end: the key it is on record as knowing, and that of the present answer."""
+
+    id: int
+    number: str
+    told: str
+    present: str
+
+
+@dataclass
+class Verdict:
+    """Descriptions of everything that went wrong, and what was counted."""
+
+    lost: list[str] = field(default_factory=list)
+    doubled: list[str] = field(default_factory=list)
+    odd: list[str] = field(default_factory=list)
+    states: Counter[str] = field(default_factory=Counter)
+    longest: float = 0.0
+
+
+def judge(
+    rows: Iterable[Row],
+    accepted: Sequence[Accepted],
+    written: Sequence[str],
+    numbers: Iterable[str],
+    refused: Iterable[str],
+    followers: Iterable[Follower],
+) -> Verdict:
+    """Compare. `written`: the body of every broadcast that went to all `numbers`; `refused`: who can get nothing."""
+    known = {row.id: row for row in rows}
+    sent: dict[int, list[Accepted]] = defaultdict(list)
+    for message in accepted:
+        sent[delivery_of(message)].append(message)
+    verdict = Verdict(states=Counter(row.state for row in known.values()))
+    for row in known.values():
+        _one_each(verdict, row, sent.get(row.id, []))
+    verdict.odd += [f"a message for the delivery {id}, which is not known" for id in sent.keys() - known.keys()]
+    _written(verdict, known, accepted, written, set(numbers) - set(refused))
+    _answers(verdict, known, accepted, followers, set(refused))
+    verdict.longest = max(
+        (m.created.timestamp() - known[id].created_at for id, ms in sent.items() if id in known for m in ms), default=0
+    )
+    return verdict
+
+
+def delivery_of(message: Accepted) -> int:
+    """The delivery that a message was sent for."""
+    found = _DELIVERY.search(message.callback)
+    return int(found[1]) if found else 0
+
+
+def news(row: Row) -> set[str]:
+    """The lines of a message about a change, without the one that says when."""
+    return set(row.body.splitlines()[1:])
+
+
+def _one_each(verdict: Verdict, row: Row, sent: list[Accepted]) -> None:
+    """A delivery that the provider has was sent once, any other not at all, an unknown one at most once."""
+    name = f"delivery {row.id} ({row.kind}, {row.state}, {row.number})"
+    if len(sent) > 1:
+        verdict.doubled.append(f"{name}: {len(sent)} messages, {', '.join(str(m.created) for m in sent)}")
+    should = row.state in _TAKEN or (row.state == "failed" and bool(row.provider_id))
+    if should and not sent:
+        verdict.lost.append(f"{name}: no message")
+    if sent and not should and row.state != "unknown":
+        verdict.odd.append(f"{name}: has a message")
+    if should and sent and row.provider_id not in [m.sid for m in sent]:
+        verdict.odd.append(f"{name}: is said to be {row.provider_id}")
+
+
+def _written(
+    verdict: Verdict, known: Mapping[int, Row], accepted: Sequence[Accepted], written: Sequence[str], numbers: set[str]
+) -> None:
+    """Everybody has every broadcast once, whatever the table says."""
+    got: dict[tuple[str, str], set[int]] = defaultdict(set)
+    for message in accepted:
+        got[message.to, message.body].add(delivery_of(message))
+    unknown = {(row.number, row.body) for row in known.values() if row.state == "unknown"}
+    for body in written:
+        for number in numbers:
+            if not got[number, body] and (number, body) not in unknown:
+                verdict.lost.append(f"{number} has never had {body!r}")
+            if len(got[number, body]) > 1:
+                verdict.doubled.append(f"{number} has had {body!r} by {sorted(got[number, body])}")
+
+
+def _answers(
+    verdict: Verdict,
+    known: Mapping[int, Row],
+    accepted: Sequence[Accepted],
+    followers: Iterable[Follower],
+    refused: set[str],
+) -> None:
+    """Everybody knows the present answer from the last message they had, and was told nothing twice running."""
+    told: dict[int, list[Row]] = defaultdict(list)
+    for message in accepted:
+        row = known.get(delivery_of(message))
+        if row and row.kind == "status" and row.subscription:
+            told[row.subscription].append(row)
+    unknown = {row.subscription for row in known.values() if row.state == "unknown" and row.kind == "status"}
+    for one in followers:
+        had = [row for n, row in enumerate(told[one.id]) if n == 0 or told[one.id][n - 1].id != row.id]
+        for earlier, later in pairwise(had):
+            if earlier.told == later.told and news(later) <= news(earlier):  # another closed door is news
+                verdict.doubled.append(f"{one.number} was told {later.told!r} by {earlier.id} and {later.id}")
+        if one.id in unknown or one.number in refused:
+            continue
+        if one.told != one.present:
+            verdict.lost.append(f"{one.number} is on record with {one.told!r}, not {one.present!r}")
+        if had and had[-1].told != one.present:
+            verdict.lost.append(f"{one.number} last had {had[-1].told!r} by {had[-1].id}, not {one.present!r}")
