@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help install demo test check segments crash machine bench lock clean
+.PHONY: help install demo test slow check segments crash machine bench lock clean
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## / - /'
 
@@ -22,6 +22,9 @@ demo: install ## the service with its jobs on SQLite, a double of the provider, 
 
 test: install ## the tests that need Python and make only
 	@$(BIN)/python -m pytest $(ARGS)
+
+slow: install ## eleven years of quarters, the changes of the clock, four processes of which one is killed
+	@$(BIN)/python -m pytest -m slow --durations=5 $(ARGS)
 
 check: install ## ruff, mypy strict, import-linter, the flow files
 	@$(BIN)/ruff check .

@@ -104,6 +104,7 @@ def in_memory() -> Iterator[Database]:
 
 
 class TestQuarters:
+    @pytest.mark.slow
     def test_each_of_eleven_years_fires_once_whatever_the_ticks_do(self, path: Path) -> None:
         """Late by minutes or hours, twice, in two processes, killed in the middle, started anew."""
         expected, draw, fired = quarters(FIRST, LAST), random.Random(1), list[float]()
@@ -123,6 +124,7 @@ class TestQuarters:
         for database in databases:
             database.close()
 
+    @pytest.mark.slow
     def test_the_changes_of_the_clock_second_by_second(self, in_memory: Database) -> None:
         """The week around each of 22 changes in minutes, and the hour in which it happens in seconds."""
         days, draw = changes(FIRST, LAST), random.Random(2)
@@ -235,6 +237,7 @@ class TestLeading:
             assert second - now < FOLLOWED_WITHIN
 
 
+@pytest.mark.slow
 def test_of_four_processes_another_leads_within_15_seconds_of_a_kill(tmp_path: Path, prepared: Path) -> None:
     """Real processes: `responder jobs`, four times on one database."""
     path = tmp_path / "jobs.db"
