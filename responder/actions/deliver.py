@@ -103,7 +103,7 @@ class Deliverer:
         self._db, self._snapshot, self._messages, self._manner = database, snapshot, messages, manner
         self._gateway, self._sender, self._vault, self._people = gateway, sender, vault, people
         self._clock, self._limits, self._owner = clock, limits, owner
-        self._check = outbox.check(database.engine)
+        self._check, self._waiting = outbox.check(database.engine), outbox.waiting(database.engine)
         self._pace = {"text": Pace(limits.send_rate), "call": Pace(limits.call_rate)}
         self._under_way: set[asyncio.Task[None]] = set()
         self._accepted: list[tuple[Item, str]] = []
@@ -149,7 +149,7 @@ class Deliverer:
         started = 0
         for channel in CHANNELS:
             free = self._limits.concurrency - len(self._under_way)
-            if self._under_way and free < self._limits.concurrency // 4:
+            if self._under_way and free < self._limits.concurrency // 8:
                 break  # a commit for a handful costs as much as for many
             room = min(free, BATCH, self._pace[channel].room(monotonic()))
             for ready in self.take_up(channel, room) if room > 0 else ():
@@ -163,14 +163,11 @@ class Deliverer:
 
     def take_up(self, channel: str, most: int) -> list[Ready]:
         """At most `most` deliveries, rendered and committed as being sent, the most urgent first. Raises StoreAway."""
-        with self._db.read() as connection:
-            broadcasts = outbox.sending(connection)
-            stamp = self._clock().timestamp()
-            if not any(outbox.queued(connection, b.id, channel, stamp, 1) for b in broadcasts):
-                return []
         now = self._clock()
-        view = self._snapshot.read_if_changed(now)
         stamp = now.timestamp()
+        if not self._db.fetch(self._waiting, {"channel": channel, "now": stamp}):
+            return []
+        view = self._snapshot.read_if_changed(now)
         standing = self._standing = at(view.board, now, self._standing)
         found: list[tuple[Taken, str, int]] = []
         with self._db.write() as connection:
@@ -181,7 +178,7 @@ class Deliverer:
                 self._spent_out = True
                 return []  # what is stored above is committed; it is stored again, to the same effect
             self._spent_out = False
-            for broadcast in broadcasts:
+            for broadcast in outbox.sending(connection):
                 items = outbox.queued(connection, broadcast.id, channel, stamp, most - len(found))
                 found += self._rendered(connection, items, broadcast, view, standing, [one for one, _, _ in found])
                 if len(found) >= most:

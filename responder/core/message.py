@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import lru_cache
 
 from responder.core.answer import Offer
 from responder.core.flow import Flow
@@ -34,7 +35,13 @@ class Message:
     @property
     def segments(self) -> int:
         """Segments of a text; a call counts as none."""
-        return cost(self.text).segments if self.text else 0
+        return _segments(self.text) if self.text else 0
+
+
+@lru_cache(maxsize=4096)
+def _segments(text: str) -> int:
+    """Many get the same text."""
+    return cost(text).segments
 
 
 class Messages:

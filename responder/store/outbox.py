@@ -413,6 +413,15 @@ def is_quiet(connection: Connection, now: float, receipts: bool) -> bool:
     return not connection.execute(due, {"now": now}).first() and not connection.execute(moving).first()
 
 
+def waiting(engine: Engine) -> Prepared:
+    """Whether anything of a `:channel` may go `:now`: a row if so."""
+    return Prepared(
+        engine,
+        "SELECT 1 FROM broadcasts b JOIN deliveries d ON d.broadcast_id = b.id WHERE b.state = 'sending'"
+        " AND d.channel = :channel AND d.state = 'queued' AND d.not_before <= :now LIMIT 1",
+    )
+
+
 def check(engine: Engine) -> Prepared:
     """The last look before a POST: the delivery's state and owner, its broadcast's state, the points' version, and
     whether the number said STOPP.

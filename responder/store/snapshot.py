@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from responder.core.answer import Board, board
 from responder.core.places import Gazetteer, gazetteer
 from responder.core.points import Point
-from responder.store.engine import Database
+from responder.store.engine import Database, Prepared
 from responder.store.queries import read_places, read_points, versions
 
 
@@ -31,6 +31,7 @@ class Snapshot:
     ) -> None:
         self._db, self._demo = database, demo  # demo: whether fictional points may be told
         self._zone, self._stale_after, self._not_places = zone, stale_after, not_places
+        self._counters = Prepared(database.engine, "SELECT key, value FROM meta")
         self._lock = threading.Lock()
         self.view: View | None = None
 
@@ -54,9 +55,8 @@ class Snapshot:
 
     def read_if_changed(self, now: datetime) -> View:
         """A view of what the database holds now, its board good at `now`. Raises StoreAway."""
-        with self._db.read() as connection:
-            counters = versions(connection)
-        return self.fresh(*counters, now)
+        counters = dict(self._db.fetch(self._counters, {}))
+        return self.fresh(counters["points"], counters["places"], now)
 
     def read(self, now: datetime) -> View:
         """Read now, whatever the counters say. Raises StoreAway."""
