@@ -60,7 +60,7 @@ class Jobs:
             return
         self._leads_until = now + LEASE_SECONDS if is_leader else 0.0
         if is_leader != was:
-            log.warning("%s %s", self.owner, "leads" if is_leader else "does not lead")
+            log.info("%s %s", self.owner, "leads" if is_leader else "does not lead")
 
     def tick(self) -> None:
         """Do what is due, if this process leads."""
