@@ -124,9 +124,7 @@ class Answerer:
         if self._answerable(inbound):
             view = self._snapshot.fresh(opening.points_version, opening.places_version, now)
             over = Voiceover(self._manner, now)
-            turn, outbound = self._converse(
-                memory.session, _event(inbound), view, over, inbound.sender, inbound.turn, stamp
-            )
+            turn, outbound = self._converse(memory.session, _event(inbound), view, over, inbound.sender, inbound.turn)
         elif inbound.handled in ("STOP", "START"):  # the provider has answered; what it promised is ours to do too
             turn = step(self._flow, memory.session, Heard(inbound.handled))
         silenced = bool(outbound.text) and memory.is_one_too_many(outbound.text, stamp)
@@ -282,7 +280,7 @@ class Answerer:
         return self._told(turn, over, 0)[0]
 
     def _converse(
-        self, session: Session, event: Event, view: View, over: Voiceover, sender: str, number: int = 0, at: float = 0
+        self, session: Session, event: Event, view: View, over: Voiceover, sender: str, number: int = 0
     ) -> tuple[Turn, Outbound]:
         turn = step(self._flow, session, event)
         if turn.need:

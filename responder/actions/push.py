@@ -75,17 +75,18 @@ def push(
         lapsed = pushes.lapse(connection)
         superseded = pushes.supersede(connection, stamp)
         closed = pushes.add_push(connection, Priority.CLOSED_DOOR, State.SENDING, "", stamp, stamp)
-        operators = sorted({row["operator"] for row in rows if row["news"] != News.LAPSED})
+        operators = sorted({row["operator"] for row in rows if row["news"] == News.CHANGED})
         doors = pushes.queue_closed(connection, closed, since, subscribed_since, stamp)
         pushes.set_recipients(connection, closed, doors, State.SENDING)
         changed = waiting = 0
         for name in operators:
             id = pushes.add_push(connection, Priority.STATUS, State.SENDING, name, stamp, stamp)
-            count = pushes.queue_changed(connection, id, News.CHANGED, name, stamp)
+            count = pushes.queue_changed(connection, id, name, stamp)
             recent = recent_recipients(connection, name, (now - RECENT).timestamp(), id)
             held = waits(Template.FREE, count, recent, rules.approve_above, free=True)
             pushes.set_recipients(connection, id, count, State.SUBMITTED if held else State.SENDING)
             changed, waiting = changed + count, waiting + count * held
+        pushes.carry_over(connection, stamp)
         pushes.taken_in(connection, stamp, settled_by)
         done(connection, jobs or (), stamp)
     pushed = Pushed(lapsed, superseded, doors, changed, waiting)

@@ -15,6 +15,8 @@ from responder.store.engine import Database, Prepared
 SYSTEM = 1  # the broadcast that carries what residents ask for by phone, and what operators must hear
 STOP_REASON = "stop"
 
+# A caller may be somebody else: what a key asked for changes nothing of what a text agreed to.
+_KNOWS = "excluded.state = 'active' AND excluded.told <> ''"
 _HASHES = "(SELECT :h0 UNION SELECT :h1 UNION SELECT :h2 UNION SELECT :h3)"  # a number by each LOOKUP_KEY
 
 
@@ -67,11 +69,12 @@ class People:
             " told, said, said_at, created_at) SELECT :number_hash, :number_sealed, :channel, :language, :place,"
             " :service, :state, :no, :told, :said, :at, :at WHERE (SELECT count(*) FROM subscriptions"
             " WHERE number_hash IN (:hashes) AND NOT (place = :place AND service = :service)) < :most"
-            " ON CONFLICT (number_hash, place, service) DO UPDATE SET language = excluded.language,"
+            " ON CONFLICT (number_hash, place, service) DO UPDATE SET"
             " state = CASE WHEN excluded.state = 'active' THEN 'active' ELSE subscriptions.state END,"
-            " told = CASE WHEN excluded.told <> '' THEN excluded.told ELSE subscriptions.told END,"
-            " said = CASE WHEN excluded.told <> '' THEN excluded.said ELSE subscriptions.said END,"
-            " said_at = CASE WHEN excluded.told <> '' THEN excluded.said_at ELSE subscriptions.said_at END"
+            " language = CASE WHEN excluded.state = 'active' THEN excluded.language ELSE subscriptions.language END,"
+            f" told = CASE WHEN {_KNOWS} THEN excluded.told ELSE subscriptions.told END,"
+            f" said = CASE WHEN {_KNOWS} THEN excluded.said ELSE subscriptions.said END,"
+            f" said_at = CASE WHEN {_KNOWS} THEN excluded.said_at ELSE subscriptions.said_at END"
         )
         self._agree = prepared("UPDATE subscriptions SET state = 'active' WHERE number_hash IN (:hashes)")
         self._unsubscribe = prepared("DELETE FROM subscriptions WHERE number_hash IN (:hashes) AND place = :place")

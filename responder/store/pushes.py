@@ -35,7 +35,7 @@ def load_news(connection: Connection, rows: Sequence[Mapping[str, Any]], broken:
     for name, columns in {
         "push_news": "place TEXT, service TEXT, told TEXT, current TEXT, news TEXT, operator TEXT",
         "push_broken": "said TEXT PRIMARY KEY",
-        "push_asked": f"sender_hash {blob} PRIMARY KEY, said TEXT, said_at FLOAT",
+        "push_asked": f"sender_hash {blob} PRIMARY KEY, said TEXT",
     }.items():
         connection.execute(text(f"CREATE TEMPORARY TABLE IF NOT EXISTS {name} ({columns})"))
         connection.execute(text(f"DELETE FROM {name}"))
@@ -81,14 +81,14 @@ def add_push(connection: Connection, priority: Priority, stage: Stage, operator:
     return int(connection.execute(sql, values).scalar_one())
 
 
-def queue_changed(connection: Connection, broadcast_id: int, news: str, operator: str, now: float) -> int:
-    """A delivery for each subscription with such `news` by `operator`'s doing; how many."""
+def queue_changed(connection: Connection, broadcast_id: int, operator: str, now: float) -> int:
+    """A delivery for each subscription whose answer is another by `operator`'s doing; how many."""
     sql = (
         f"{_STATUS} n.current, s.told, s.said, :now FROM push_news n JOIN subscriptions s ON s.place = n.place"
-        " AND s.service = n.service AND s.told = n.told WHERE n.news = :news AND n.operator = :operator"
+        " AND s.service = n.service AND s.told = n.told WHERE n.news = 'changed' AND n.operator = :operator"
         f" AND {_WANTS} AND NOT EXISTS ({_WAITING}) ON CONFLICT DO NOTHING"
     )
-    values = {"broadcast": broadcast_id, "news": news, "operator": operator, "now": now}
+    values = {"broadcast": broadcast_id, "operator": operator, "now": now}
     return connection.execute(text(sql), values).rowcount
 
 
@@ -100,10 +100,12 @@ def queue_closed(connection: Connection, broadcast_id: int, since: float, subscr
     delivery remembers all the points that they were told.
     """
     values = {"broadcast": broadcast_id, "since": since, "subscribed": subscribed_since, "now": now}
-    joined = "group_concat(t.said, '')" if connection.dialect.name == "sqlite" else "string_agg(t.said, '')"
-    statements = (
-        "INSERT INTO push_asked SELECT t.sender_hash, {joined}, max(t.said_at) FROM turns t JOIN push_broken b"
-        " ON b.said = t.said WHERE t.said_at > :since GROUP BY t.sender_hash",
+    asked = (
+        f"INSERT INTO push_asked SELECT t.sender_hash, {_joined(connection)}(t.said, '') FROM turns t"
+        " JOIN push_broken b ON b.said = t.said WHERE t.said_at > :since GROUP BY t.sender_hash"
+    )
+    connection.execute(text(asked), values)
+    queueing = (
         f"{_STATUS} n.current, s.told, s.said, :now FROM push_news n JOIN subscriptions s ON s.place = n.place"
         " AND s.service = n.service AND s.told = n.told WHERE n.news = 'closed_door'"
         f" AND {_WANTS} AND NOT EXISTS ({_GOING}) ON CONFLICT DO NOTHING",
@@ -119,10 +121,7 @@ def queue_closed(connection: Connection, broadcast_id: int, since: float, subscr
         " AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.number_hash = newest.sender_hash"
         " AND d.broadcast_id = :broadcast) ON CONFLICT DO NOTHING",
     )
-    connection.execute(text("DELETE FROM push_asked"))
-    asked, *queueing = (text(sql.replace("{joined}", joined)) for sql in statements)
-    connection.execute(asked, values)
-    made = sum(connection.execute(sql, values).rowcount for sql in queueing)
+    made = sum(connection.execute(text(sql), values).rowcount for sql in queueing)
     for sql in (
         # a subscriber who also asked hears of all those doors in one message
         "UPDATE deliveries SET said_before = said_before || (SELECT a.said FROM push_asked a WHERE a.sender_hash ="
@@ -137,6 +136,25 @@ def queue_closed(connection: Connection, broadcast_id: int, since: float, subscr
     ):
         connection.execute(text(sql), values)
     return made
+
+
+def carry_over(connection: Connection, now: float) -> None:
+    """What this push has superseded may have named doors that its subscriber only asked about: they stay to be told."""
+    superseded = (
+        "FROM deliveries d WHERE d.kind = 'status' AND d.channel IN ('text', 'call') AND d.state = 'superseded'"
+        " AND d.settled_at = :now AND d.said_before <> '' AND d.broadcast_id IN (SELECT id FROM broadcasts"
+        " WHERE kind = 'status' AND state IN ('sending', 'paused', 'submitted', 'approved'))"
+    )
+    sql = (
+        f"UPDATE subscriptions SET said = said || (SELECT {_joined(connection)}(d.said_before, '') {superseded}"
+        f" AND d.subscription_id = subscriptions.id) WHERE id IN (SELECT d.subscription_id {superseded})"
+    )
+    connection.execute(text(sql), {"now": now})
+
+
+def _joined(connection: Connection) -> str:
+    """The function that strings texts together."""
+    return "group_concat" if connection.dialect.name == "sqlite" else "string_agg"
 
 
 _STATUS = (

@@ -526,6 +526,37 @@ def test_every_closed_door_is_named_that_somebody_was_sent_to(line: Line) -> Non
         assert all(f"Hallen {name}" in line.texts(number)[0] for name in names), line.texts(number)[0]
 
 
+def test_a_door_that_was_only_asked_about_survives_a_newer_answer(line: Line) -> None:
+    """It stands in the message of the subscription, which is overtaken before it is sent."""
+    line.running.put(a_point("kista", lat=59.4030, lon=17.9440, district="Järva"))
+    subscribe(line)
+    line.text(MOBILE, "16440")
+    for id in ("near", "kista"):
+        line.set(id, Status.CLOSED)
+    line.push()
+    line.set("far", Status.CLOSED)
+    line.push()
+    line.send()
+    (text,) = line.texts(MOBILE)
+    assert "Hallen kista" in text
+    assert "Hallen near" in text
+
+
+def test_a_forged_call_changes_nothing_of_what_a_number_follows(line: Line) -> None:
+    """Somebody calls in its name, hears the new answer and presses the key: the number still hears."""
+    subscribe(line)
+    line.set("near", Status.CLOSED)
+    line.push()
+    forged = line.running.another_phone(MOBILE)
+    forged.call()
+    forged.keys("*")
+    forged.keys("12347")
+    forged.keys("4")
+    assert line.rows("SELECT language, state, told FROM subscriptions") == [("sv", "active", "open near open 0")]
+    line.send()
+    assert any("Hallen near, Testgatan 36, Farsta, är STÄNGD" in text for text in line.texts(MOBILE))
+
+
 def test_an_opening_that_waits_for_approval_does_not_hold_up_a_closed_door(connect: Callable[..., Line]) -> None:
     line = connect(approve_above=0)
     line.running.put(a_point("near", status=Status.CLOSED), a_point("far", lat=59.26))
