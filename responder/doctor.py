@@ -96,8 +96,8 @@ def _points(points: list[Point], settings: Settings, now: datetime) -> Iterator[
         yield Finding(not settings.real, f"{len(demo)} demo points, which GATEWAY=twilio refuses")
     after = timedelta(hours=settings.stale_after)
     for point in points:
-        for column, reason in check_point(point, settings.timezone):
-            yield Finding(False, f"point {point.id}, {column}: {reason}")
+        for fault in check_point(point, settings.timezone):
+            yield Finding(False, f"point {point.id}, {fault}")
         if point.status in ACTIVATED and standing(point, now, settings.timezone, after).unconfirmed:
             since = f"since {point.confirmed_at:%Y-%m-%d %H:%M} UTC" if point.confirmed_at else "ever"
             yield Finding(False, f"point {point.id} is {point.status} but nobody has confirmed it {since}")

@@ -58,6 +58,10 @@ class Settings(BaseSettings):
     spend_per_day: float = Field(default=50000, gt=0)
     number_per_day: int = Field(default=100, gt=0)
     prefix_per_hour: int = Field(default=3000, gt=0)
+    session_idle_minutes: float = Field(default=60, gt=0)
+    session_hours: float = Field(default=12, gt=0)
+    step_up_minutes: float = Field(default=10, gt=0)
+    proxy_hops: int = Field(default=0, ge=0)
 
     @field_validator("timezone")
     @classmethod

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from responder.core.problem import Phrase, Problem
+
 SHELL = "shell:"
 
 
@@ -21,25 +23,37 @@ class Permission(StrEnum):
 
     VIEW = "look"
     POINT = "change a point"
+    PLAN = "propose a point"
+    NOTE = "write in the shift log"
     DRAFT = "write or submit a broadcast"
     SEND = "send, pause or stop a broadcast"
+    ANSWER = "answer what was not understood"
+    REVEAL = "see a number"
     APPROVE = "approve a broadcast"
+    DECIDE = "decide on a proposed point"
+    EXERCISE = "begin an exercise"
+    AUDIT = "read the audit log"
     OPERATORS = "manage operators"
 
 
 _ADDS = (
     (Role.VIEWER, {Permission.VIEW}),
-    (Role.REPORTER, {Permission.POINT}),
-    (Role.COMMUNICATOR, {Permission.DRAFT, Permission.SEND}),
-    (Role.APPROVER, {Permission.APPROVE}),
+    (Role.REPORTER, {Permission.POINT, Permission.PLAN, Permission.NOTE}),
+    (Role.COMMUNICATOR, {Permission.DRAFT, Permission.SEND, Permission.ANSWER, Permission.REVEAL}),
+    (Role.APPROVER, {Permission.APPROVE, Permission.DECIDE, Permission.EXERCISE, Permission.AUDIT}),
     (Role.ADMIN, {Permission.OPERATORS}),
 )
 _MAY = {role: frozenset().union(*(added for _, added in _ADDS[: index + 1])) for index, (role, _) in enumerate(_ADDS)}
-_SIGNED_IN = frozenset({Permission.APPROVE, Permission.OPERATORS})
+_SIGNED_IN = frozenset({Permission.APPROVE, Permission.DECIDE, Permission.REVEAL, Permission.OPERATORS})
+_PLACED = frozenset({Permission.POINT, Permission.PLAN, Permission.DECIDE})  # held for districts
 
 
-class Forbidden(PermissionError):
+class Forbidden(Problem):
     """Somebody asked for what their role does not allow."""
+
+
+class NotSignedIn(Forbidden):
+    """Somebody asked for what nobody may who has not signed in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +73,25 @@ def shell(user: str) -> Operator:
 
 
 def may(operator: Operator, permission: Permission, district: str = "") -> bool:
-    """Whether `operator` may; for Permission.POINT, change a point that lies in `district`."""
+    """Whether `operator` may; for what is held for districts, with a point that lies in `district`. A reporter without
+    a district has none.
+    """
     if permission in _SIGNED_IN and not operator.signed_in:
         return False
-    if permission is Permission.POINT and operator.districts and district not in operator.districts:
+    placed = operator.districts or operator.role is Role.REPORTER
+    if permission in _PLACED and placed and district not in operator.districts:
         return False
     return permission in _MAY[operator.role]
+
+
+def holds(role: Role, permission: Permission) -> bool:
+    """Whether `role` has the permission at all, in whatever district."""
+    return permission in _MAY[role]
+
+
+def sends(role: Role) -> bool:
+    """Whether `role` can set a message on its way, and so signs in with a second factor."""
+    return holds(role, Permission.SEND)
 
 
 def require(operator: Operator, permission: Permission, district: str = "") -> None:
@@ -72,6 +99,17 @@ def require(operator: Operator, permission: Permission, district: str = "") -> N
     if may(operator, permission, district):
         return
     if permission in _SIGNED_IN and not operator.signed_in:
-        raise Forbidden(f"{operator.name} may not {permission}: sign in with RESPONDER_TOKEN")
-    where = f" in {district or 'no district'}" if permission in _MAY[operator.role] else ""
-    raise Forbidden(f"{operator.name} ({operator.role}) may not {permission}{where}")
+        raise NotSignedIn("{name} may not {permission}: sign in first", name=operator.name, permission=permission)
+    who = Phrase("{name} ({role})", name=operator.name, role=operator.role)
+    if permission not in _MAY[operator.role]:
+        raise Forbidden("{who} may not {permission}; ask somebody who may", who=who, permission=permission)
+    if not district:
+        raise Forbidden(
+            "{who} may not {permission} that has no district; ask somebody who may", who=who, permission=permission
+        )
+    raise Forbidden(
+        "{who} may not {permission} in {district}; ask somebody who may",
+        who=who,
+        permission=permission,
+        district=district,
+    )

@@ -14,7 +14,7 @@ import numpy as np
 
 from responder.core.nearest import Grid, Mask, Vectors, unit_vector, unit_vectors
 from responder.core.places import Place, PlaceKind
-from responder.core.points import USABLE, Kind, Point, Standing, Status, standing
+from responder.core.points import PROPOSED, USABLE, Kind, Point, Standing, Status, standing
 
 REACH = 10_000  # metres to a point of another municipality
 MOVED_NEARBY = 3_000  # metres within which a moved point is worth telling
@@ -239,7 +239,7 @@ def _nothing_usable(board: Board, place: Place, position: Vectors, service: str)
     moved = _moved(board, position, place, None)
     if not statuses:
         return Answer(AnswerKind.NO_POINTS, place, service=service)
-    if not statuses - {Status.PLANNED, Status.CANDIDATE}:
+    if not statuses - {Status.PLANNED, *PROPOSED}:
         planned = _nearest_of(board, place, position, Kind.PLANNED)
         return Answer(AnswerKind.NOT_ACTIVATED, place, service=service, planned=planned)
     later = _nearest_of(board, place, position, Kind.OPENS_AT)

@@ -11,6 +11,7 @@ from enum import IntEnum, StrEnum
 
 from responder.core.access import SHELL, Operator, Permission, may
 from responder.core.places import Gazetteer, Place, PlaceKind
+from responder.core.problem import Phrase, Problem
 from responder.core.words import swedish, words
 
 MIN_REASON = 10  # characters
@@ -86,7 +87,7 @@ TRANSITIONS: Mapping[tuple[State, Step], State] = {
 BEGUN = (State.SENDING, State.PAUSED, State.DONE, State.STOPPED)  # somebody may have been reached
 
 
-class BroadcastError(ValueError):
+class BroadcastError(Problem):
     """Something that a broadcast may not be or become. Nothing was changed."""
 
 
@@ -94,8 +95,14 @@ class IllegalStep(BroadcastError):
     """A step that the state does not allow."""
 
     def __init__(self, state: State, step: Step) -> None:
-        possible = ", ".join(s for was, s in TRANSITIONS if was is state and s not in (Step.FINISH, Step.REOPEN))
-        super().__init__(f"cannot {step} a broadcast that is {state}; possible now: {possible or 'nothing'}")
+        self.state, self.step = state, step
+        self.possible = tuple(s for was, s in TRANSITIONS if was is state and s not in (Step.FINISH, Step.REOPEN))
+        super().__init__(
+            "cannot {step} a broadcast that is {state}; possible now: {possible}",
+            step=step,
+            state=state,
+            possible=self.possible or Phrase("nothing"),
+        )
 
 
 class BadTarget(BroadcastError):
@@ -110,22 +117,31 @@ def after(state: State, step: Step) -> State:
         raise IllegalStep(state, step) from None
 
 
-def objection(approver: Operator, editors: Iterable[str], creators: Mapping[str, str], read: int, version: int) -> str:
-    """Why `approver`, who read version `read`, may not approve `version`; "" if they may.
+def objection(
+    approver: Operator, editors: Iterable[str], creators: Mapping[str, str], read: int, version: int
+) -> Phrase | None:
+    """Why `approver`, who read version `read`, may not approve `version`; None if they may.
 
     `editors` have written at it; `creators` has for each account who created it.
     """
     if not may(approver, Permission.APPROVE):
-        return f"{approver.name} is not signed in as an approver"
+        return Phrase("{name} is not signed in as an approver; somebody else must approve", name=approver.name)
     if read != version:
-        return f"version {read} was read, but it is now version {version}; read that one first"
+        return Phrase(
+            "version {read} was read, but it is now version {version}; read that one first", read=read, version=version
+        )
     wrote = {_person(name) for name in editors}
     if _person(approver.name) in wrote:
-        return f"{approver.name} wrote at it; somebody else must approve"
+        return Phrase("{name} wrote it or changed it; somebody else must approve", name=approver.name)
     for creator in _above(approver.name, creators):
         if _person(creator) in wrote:
-            return f"{creator} wrote at it and created the account {approver.name} or one above it"
-    return ""
+            return Phrase(
+                "{writer} wrote it or changed it, and the account {name} goes back to {writer}; somebody else must "
+                "approve",
+                writer=creator,
+                name=approver.name,
+            )
+    return None
 
 
 def waits(
@@ -158,13 +174,13 @@ class Audience:
     def parse(cls, tokens: Sequence[str], known: Gazetteer, points: Collection[str]) -> "Audience":
         """`everyone`, `district:Farsta`, `area:Hökarängen`, `postcode:12347`, `point:farsta-1`. Raises BadTarget."""
         if not tokens:
-            raise BadTarget(f"no target; name {_TARGETS}")
+            raise BadTarget("nobody is named; choose everyone, or districts, areas, postcodes or points")
         named: dict[str, list[str]] = {}
         for token in tokens:
             kind, value = _target(token, known, points)
             named.setdefault(kind, []).append(value)
         if "everyone" in named and len(named) > 1:
-            raise BadTarget("everyone takes in all other targets; name one or the other")
+            raise BadTarget("everyone takes in all others; choose either everyone or the others")
         return cls(
             everyone="everyone" in named,
             districts=_once(named.get("district", ())),
@@ -242,15 +258,12 @@ class Broadcast:
         return _once((self.operator, *self.editors))
 
 
-_TARGETS = "everyone, district:NAME, area:NAME, postcode:12345 or point:ID"
-
-
 def _target(token: str, known: Gazetteer, points: Collection[str]) -> tuple[str, str]:
     kind, _, value = (part.strip() for part in token.partition(":"))
     if kind == "everyone" and not value and ":" not in token:
         return kind, ""
     if not value:
-        raise BadTarget(f"{token!r} names nobody; name {_TARGETS}")
+        raise BadTarget("'{target}' names nobody; say which district, area, postcode or point", target=token)
     match kind:
         case "district":
             return kind, _district(value, known)
@@ -260,26 +273,32 @@ def _target(token: str, known: Gazetteer, points: Collection[str]) -> tuple[str,
             return kind, _postcode(value, known)
         case "point":
             if value not in points:
-                raise BadTarget(f"no point has the id {value!r}; `responder points` lists them")
+                raise BadTarget("no point has the id '{id}'; look it up in the list of points", id=value)
             return kind, value
-    raise BadTarget(f"{token!r} is no target; name {_TARGETS}")
+    raise BadTarget("'{target}' is unknown; choose everyone, a district, area, postcode or point", target=token)
 
 
 def _district(name: str, known: Gazetteer) -> str:
     for district in sorted(known.districts):
         if _key(district) == _key(name):
             return district
-    raise BadTarget(f"no district is called {name!r}; there is {', '.join(sorted(known.districts))}")
+    raise BadTarget(
+        "no district is called '{name}'; choose among {districts}", name=name, districts=sorted(known.districts)
+    )
 
 
 def _area(name: str, known: Gazetteer) -> str:
     found = _named(name, known)
     if not found and any(_key(district) == _key(name) for district in known.districts):
-        raise BadTarget(f"{name!r} is a district; write district:{name}")
+        raise BadTarget("'{name}' is a district, not an area; choose it as a district", name=name)
     if not found:
-        raise BadTarget(f"no place is called {name!r}")
+        raise BadTarget("no place is called '{name}'; check how it is written, or choose its district", name=name)
     if len({place.municipality for place in found}) > 1:
-        raise BadTarget(f"several places are called {name!r}; write {' or '.join(f'area:{p.code}' for p in found)}")
+        raise BadTarget(
+            "several places are called '{name}'; write one of {areas} instead",
+            name=name,
+            areas=[f"area:{place.code}" for place in found],
+        )
     return name if name in known.by_code else found[0].name
 
 
@@ -287,7 +306,7 @@ def _postcode(value: str, known: Gazetteer) -> str:
     code = value.replace(" ", "")
     place = known.by_code.get(code)
     if not place or place.kind is not PlaceKind.POSTCODE:
-        raise BadTarget(f"no postcode {value!r} is known")
+        raise BadTarget("no postcode '{postcode}' is known; check its five digits", postcode=value)
     return code
 
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from responder.core.broadcast import BroadcastError
+from responder.core.problem import Phrase
 from responder.core.segments import Cost, cost, gsm_twins
 from responder.core.words import printable
 
@@ -15,19 +16,22 @@ MAX_SEGMENTS = 6
 
 
 class BadText(BroadcastError):
-    """A text that may not be sent."""
+    """A text that may not be sent: in which language, and why."""
 
-    def __init__(self, language: str, reason: str) -> None:
-        super().__init__(f"text {language}: {reason}")
+    def __init__(self, language: str, reason: Phrase) -> None:
+        self.language, self.reason = language, reason
+        super().__init__("text {language}: {reason}", language=language, reason=reason)
 
 
 class TextMissing(BroadcastError):
     """Languages that have recipients, but neither a text nor a fallback with one."""
 
     def __init__(self, languages: Sequence[str]) -> None:
+        self.languages = tuple(languages)
         super().__init__(
-            f"no text in {', '.join(name or '(unknown)' for name in languages)}, which recipients have chosen; "
-            "write one, or name a fallback language that has a text"
+            "no text in {languages}, which recipients have chosen; write one, or choose a fallback language that has a "
+            "text",
+            languages=[name or Phrase("(unknown)") for name in languages],
         )
 
 
@@ -42,16 +46,29 @@ def checked_text(text: str, language: str, exercise: bool) -> str:
     """`text` as it will be sent: NFC, cheap twins, and marked if it is an exercise. Raises BadText."""
     text = gsm_twins(unicodedata.normalize("NFC", printable(text)).replace("\r\n", "\n")).strip()
     if not text:
-        raise BadText(language, "empty")
+        raise BadText(language, Phrase("empty; write what it should say"))
     if exercise:
         text = exercise_text(text, language)
     elif _EXERCISE.match(text):
-        raise BadText(language, "begins like an exercise, but the broadcast is none; draft it with --exercise")
+        raise BadText(
+            language,
+            Phrase("begins like an exercise, but this is none; leave that word out, or draft a new one as an exercise"),
+        )
     price = cost(text)
     if price.segments > MAX_SEGMENTS:
-        dear = f" because of {' '.join(price.culprits)}" if price.culprits else ""
-        raise BadText(language, f"{price.segments} segments in {price.encoding}{dear}, at most {MAX_SEGMENTS}")
+        raise BadText(language, _too_long(price))
     return text
+
+
+def _too_long(price: Cost) -> Phrase:
+    if not price.culprits:
+        return Phrase("{segments} segments, at most {most}; shorten it", segments=price.segments, most=MAX_SEGMENTS)
+    return Phrase(
+        "{segments} segments because of {characters}, at most {most}; leave those out, or shorten it",
+        segments=price.segments,
+        characters=" ".join(price.culprits),
+        most=MAX_SEGMENTS,
+    )
 
 
 def exercise_text(text: str, language: str = "sv") -> str:
@@ -139,11 +156,13 @@ def sending_time(text: str, zone: str, now: datetime) -> datetime:
             raise ValueError
         else:
             given = datetime.fromisoformat(text.strip())
-    except ValueError:
-        raise BadTime(f"{text!r} is neither HH:MM nor a time such as 2026-11-24T14:20") from None
-    at = given.astimezone(UTC) if given.tzinfo else _only(given, here)
+        at = given.astimezone(UTC) if given.tzinfo else _only(given, here)
+    except BadTime:
+        raise
+    except (ValueError, OverflowError):  # the latter beyond the years 1 and 9999
+        raise BadTime("'{time}' is no time; write it like 14:20 or 2026-11-24T14:20", time=text) from None
     if at <= now:
-        raise BadTime(f"{text} has passed")
+        raise BadTime("{time} has passed; choose a later time", time=text)
     return at
 
 
@@ -155,10 +174,17 @@ def _only(given: datetime, here: ZoneInfo) -> datetime:
     if first.utcoffset() == second.utcoffset():
         return first.astimezone(UTC)
     if first.astimezone(UTC).astimezone(here).replace(tzinfo=None) != given:
-        raise BadTime(f"{given:%Y-%m-%d %H:%M} does not exist on the clock of {here.key}: summer time begins")
+        raise BadTime(
+            "{time} does not exist on the clock of {zone}, as summer time begins; choose another time",
+            time=f"{given:%Y-%m-%d %H:%M}",
+            zone=here.key,
+        )
     raise BadTime(
-        f"{given:%Y-%m-%d %H:%M} comes twice on the clock of {here.key}; "
-        f"write {first.isoformat(timespec='minutes')} or {second.isoformat(timespec='minutes')}"
+        "{time} comes twice on the clock of {zone}; write {first} or {second}",
+        time=f"{given:%Y-%m-%d %H:%M}",
+        zone=here.key,
+        first=first.isoformat(timespec="minutes"),
+        second=second.isoformat(timespec="minutes"),
     )
 
 

@@ -27,6 +27,7 @@ class Status(StrEnum):
     """What an operator decided about a point."""
 
     CANDIDATE = "candidate"
+    REJECTED = "rejected"
     PLANNED = "planned"
     OPEN = "open"
     FULL = "full"
@@ -36,6 +37,7 @@ class Status(StrEnum):
 
 
 ACTIVATED = frozenset({Status.OPEN, Status.FULL, Status.ON_CALL})
+PROPOSED = frozenset({Status.CANDIDATE, Status.REJECTED})  # residents never hear of these
 
 
 class YesNo(StrEnum):
@@ -48,7 +50,11 @@ class YesNo(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One row of a points file. `lat`, `lon` in WGS84 degrees, `coordinate_accuracy` in metres, times in UTC."""
+    """One row of a points file. `lat`, `lon` in WGS84 degrees, `coordinate_accuracy` in metres, times in UTC.
+
+    Residents are never told how many people the point holds and has in it now (`capacity`, `visitors`: None if nobody
+    has said), nor `staffing`, `supplies` and `contact`: these are notes among operators.
+    """
 
     id: str
     name: str
@@ -74,6 +80,11 @@ class Point:
     note: str = ""
     hidden: bool = False
     confirmed_at: datetime | None = None
+    capacity: int | None = None
+    visitors: int | None = None
+    staffing: str = ""
+    supplies: str = ""
+    contact: str = ""
 
     @property
     def demo(self) -> bool:
@@ -131,7 +142,7 @@ def standing(point: Point, now: datetime, zone: str, stale_after: timedelta) -> 
     confirmed_until = point.confirmed_at + stale_after if point.confirmed_at else None
     unconfirmed = confirmed_until is None or confirmed_until <= now
     if point.status not in ACTIVATED:
-        kind = Kind.UNTOLD if point.status is Status.CANDIDATE else Kind(point.status.value)
+        kind = Kind.UNTOLD if point.status in PROPOSED else Kind(point.status.value)
         return Standing(kind, unconfirmed=unconfirmed, changes_at=_first(now, confirmed_until))
     call_first = point.status is Status.ON_CALL
     closes = point.closes

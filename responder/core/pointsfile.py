@@ -1,4 +1,4 @@
-"""The points file: CSV or GeoJSON to points, and points to CSV. README.md describes the columns.
+"""The points file: CSV or GeoJSON to points, and points to CSV or GeoJSON. README.md describes the columns.
 
 Every fault is named with line, column and reason, and one fault means that nothing is taken in.
 """
@@ -16,29 +16,32 @@ from zoneinfo import ZoneInfo
 from pyproj import Transformer
 
 from responder.core.nearest import Grid, unit_vector, unit_vectors
-from responder.core.points import ACTIVATED, POINT_FIELDS, SERVICES, Point, Status, YesNo, parsed_hours
+from responder.core.points import ACTIVATED, POINT_FIELDS, PROPOSED, SERVICES, Point, Status, YesNo, parsed_hours
+from responder.core.problem import Fault, Phrase, Problem
 from responder.core.rows import Row, TableError, csv_rows, five_digits
+from responder.core.words import inert
 
 NEEDED = ("id", "name", "lat", "lon", "status")
 LIVE = ("status", "opens", "closes", "hours", "moved_to", "phone", "note")  # what operators change in a crisis
 LONGEST = {
     "id": 64, "name": 60, "address": 60, "city": 40, "district": 40, "municipality": 40, "hours": 120, "phone": 20,
-    "moved_to": 80, "note": 120,
+    "moved_to": 80, "note": 120, "staffing": 200, "supplies": 200, "contact": 200,
 }  # fmt: skip
 MOVES = 200  # metres by which a door's coordinate may be put right while it is open
+MOST_PEOPLE = 100_000
 CLOCK_SKEW = timedelta(minutes=10)
 SWEREF = frozenset({3006, *range(3007, 3019)})  # EPSG: SWEREF 99 TM and its twelve local zones
 _WGS84 = ("CRS84", "4326")
 _ID = re.compile(r"[\w.\-]{1,64}")
 _PHONE = re.compile(r"\+?[0-9][0-9 \-]{1,18}[0-9]")
+_GUARDED = re.compile(r"'+\s*[=+\-@|%＝＋－＠]")  # a cell that `_guarded` has put a ' before
 _SWEDEN = {"lat": (55.0, 69.5), "lon": (10.5, 24.5)}
 
 
 def read_points_file(text: str, zone: str, now: datetime) -> list[Point]:
     """The points of a CSV or GeoJSON text; local times are those of `zone`. Raises TableError."""
-    rows = list(
-        _geojson_rows(text) if text.lstrip("\ufeff \t\r\n").startswith("{") else csv_rows(text, POINT_FIELDS, NEEDED)
-    )
+    json_text = text.lstrip("\ufeff \t\r\n").startswith("{")
+    rows = list(_geojson_rows(text) if json_text else map(_unguarded, csv_rows(text, POINT_FIELDS, NEEDED)))
     points = [_point(row, zone, now) for row in rows]
     first_line: dict[str, str] = {}
     for row, point in zip(rows, points, strict=True):
@@ -79,41 +82,90 @@ def _apart(one: Point, other: Point) -> float:
 
 
 def write_points_file(points: Iterable[Point]) -> str:
-    """CSV that `read_points_file` reads back to the same points. Times in ISO 8601, UTC."""
+    """CSV that `read_points_file` reads back to the same points. Times in ISO 8601, UTC.
+
+    What a spreadsheet would take for a formula, such as a phone number that begins with +, has a ' before it; that is
+    taken off again when the file is read.
+    """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(POINT_FIELDS)
     for point in points:
-        writer.writerow([_cell(getattr(point, name)) for name in POINT_FIELDS])
+        writer.writerow([_guarded(_cell(getattr(point, name))) for name in POINT_FIELDS])
     return out.getvalue()
 
 
+def write_points_geojson(points: Iterable[Point]) -> str:
+    """GeoJSON (RFC 7946, WGS84) that `read_points_file` reads back to the same points."""
+    features = [
+        {
+            "type": "Feature",
+            "id": point.id,
+            "geometry": {"type": "Point", "coordinates": [point.lon, point.lat]},
+            "properties": {
+                name: _property(getattr(point, name)) for name in POINT_FIELDS if name not in ("lat", "lon")
+            },
+        }
+        for point in points
+    ]
+    return json.dumps({"type": "FeatureCollection", "features": features}, ensure_ascii=False, indent=1) + "\n"
+
+
+def for_public(points: Iterable[Point]) -> list[Point]:
+    """What anybody may have of `points`: none that is only proposed, none that is hidden, since its coordinate gives
+    its address away, and no notes among operators.
+    """
+    return [
+        replace(point, visitors=None, staffing="", supplies="", contact="")
+        for point in points
+        if point.status not in PROPOSED and not point.hidden
+    ]
+
+
+def _guarded(cell: str) -> str:
+    return f"'{cell}" if _GUARDED.match(cell) else inert(cell)
+
+
+def _unguarded(row: Row) -> Row:
+    row.values = {name: cell[1:] if _GUARDED.match(cell) else cell for name, cell in row.values.items()}
+    return row
+
+
+def _property(value: Any) -> Any:
+    return value if isinstance(value, int) and not isinstance(value, bool) else _cell(value) or None
+
+
 def moment(text: str, zone: str) -> datetime:
-    """ISO 8601 with an offset, or on the clock of `zone`, as UTC. Raises ValueError."""
+    """ISO 8601 with an offset, or on the clock of `zone`, as UTC. Raises Problem."""
     try:
         if len(text) <= 10:
             raise ValueError
         at = datetime.fromisoformat(text)
-    except ValueError:
-        raise ValueError(f"{text!r} is not an ISO 8601 time such as 2026-11-24T14:20") from None
-    return (at if at.tzinfo else at.replace(tzinfo=ZoneInfo(zone))).astimezone(UTC)
+        return (at if at.tzinfo else at.replace(tzinfo=ZoneInfo(zone))).astimezone(UTC)
+    except (ValueError, OverflowError):  # the latter beyond the years 1 and 9999
+        raise Problem("'{time}' is no time; write it like 2026-11-24T14:20", time=text) from None
 
 
-def check_point(point: Point, zone: str) -> Iterator[tuple[str, str]]:
-    """(column, reason) of everything that makes `point` unfit to be told."""
+def check_point(point: Point, zone: str) -> Iterator[Fault]:
+    """Everything that makes `point` unfit to be told."""
     if point.status is Status.ON_CALL and not point.phone:
-        yield "phone", "missing: a point by phone call needs the number"
+        yield Fault("phone", Phrase("missing: a point by phone call needs the number"))
     if point.status is Status.MOVED and not point.moved_to:
-        yield "moved_to", "missing: a moved point needs its new address"
+        yield Fault("moved_to", Phrase("missing: a moved point needs its new address"))
     if point.opens and point.closes and point.opens >= point.closes:
-        yield "closes", "is not later than opens"
+        yield Fault("closes", Phrase("is not later than opens; give a later time"))
     if point.phone and not _PHONE.fullmatch(point.phone):
-        yield "phone", f"{point.phone!r} is not a phone number"
+        phrase = Phrase("'{phone}' is not a phone number; write digits, spaces and - only", phone=point.phone)
+        yield Fault("phone", phrase)
     if point.hours:
         try:
             parsed_hours(point.hours, zone)
-        except ValueError as error:
-            yield "hours", str(error)
+        except ValueError:
+            # the parser's own reason is a drawing of its grammar
+            phrase = Phrase(
+                "'{hours}' cannot be read as opening hours; write them like Mo-Su 08:00-20:00", hours=point.hours
+            )
+            yield Fault("hours", phrase)
 
 
 def _point(row: Row, zone: str, now: datetime) -> Point:
@@ -143,11 +195,16 @@ def _point(row: Row, zone: str, now: datetime) -> Point:
         note=row.text("note", LONGEST["note"]),
         hidden=row.parsed("hidden", _hidden, False),
         confirmed_at=row.parsed("confirmed_at", when, None),
+        capacity=row.parsed("capacity", people, None),
+        visitors=row.parsed("visitors", people, None),
+        staffing=row.text("staffing", LONGEST["staffing"]),
+        supplies=row.text("supplies", LONGEST["supplies"]),
+        contact=row.text("contact", LONGEST["contact"]),
     )
     if point.confirmed_at and point.confirmed_at > now + CLOCK_SKEW:
         row.fault("confirmed_at", f"{point.confirmed_at.isoformat()} has not been yet")
-    for column, reason in check_point(point, zone):
-        row.fault(column, reason)
+    for fault in check_point(point, zone):
+        row.fault(fault.field, str(fault.phrase))
     return point
 
 
@@ -177,6 +234,15 @@ def _yes_no(text: str) -> YesNo:
         return YesNo(text.lower())
     except ValueError:
         raise ValueError(f"{text!r} is not yes, no or unknown") from None
+
+
+def people(text: str) -> int:
+    """How many people, as somebody wrote it. Raises Problem."""
+    if not text.isdecimal() or int(text) > MOST_PEOPLE:
+        raise Problem(
+            "'{number}' is no number of people; write digits only, at most {most}", number=text, most=MOST_PEOPLE
+        )
+    return int(text)
 
 
 def _hidden(text: str) -> bool:

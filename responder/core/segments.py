@@ -79,3 +79,13 @@ def _parts(widths: list[int], single: int, multi: int) -> int:
             parts, room = parts + 1, multi
         room -= width
     return parts
+
+
+def room(text: str) -> int:
+    """How many more plain characters fit into the segments that `text` needs anyway."""
+    price = cost(text)
+    single, multi = (160, 153) if price.encoding == "GSM-7" else (70, 67)
+    left = (single if price.segments == 1 else multi * price.segments) - price.units
+    while left > 0 and cost(text + "a" * left).segments > price.segments:
+        left -= 1  # a pair that was not split over two parts took a place
+    return left

@@ -19,7 +19,7 @@ import numpy as np
 from responder.core.answer import REACH, Answer, AnswerKind, Board, Offer, board
 from responder.core.nearest import Mask, Vectors, unit_vectors
 from responder.core.places import Place, PlaceKind
-from responder.core.points import ACTIVATED, USABLE, Kind, Point, Standing, Status
+from responder.core.points import ACTIVATED, PROPOSED, USABLE, Kind, Point, Standing, Status
 
 CHUNK = 512  # places compared with all points at once
 _WORSE = 1e8  # metres that a full or by-phone point is put behind a free one
@@ -252,7 +252,7 @@ class _Table:
             return f"{kind} {self.told[first]}"
         if not statuses:
             return f"{AnswerKind.NO_POINTS} - - 0"
-        if not statuses - {Status.PLANNED, Status.CANDIDATE}:
+        if not statuses - {Status.PLANNED, *PROPOSED}:
             return f"{AnswerKind.NOT_ACTIVATED} - - 0"
         return f"{AnswerKind.OPENS_LATER} {self.told[opens]}" if opens >= 0 else f"{AnswerKind.NONE_OPEN} - - 0"
 

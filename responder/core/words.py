@@ -19,11 +19,33 @@ _XML_ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff
 _PLAIN_TEXT = re.compile(r"[\t\n\r -~åäöÅÄÖéÉ]*")  # nothing in it to clean but its spaces
 _SWEDISH_TEXT = re.compile(r"[ -~åäö]*")
 _WORD = re.compile(r"[^\W_]+")
+_TURNS = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_FORMULA = tuple("=+-@|%＝＋－＠")
+# International, or with the 0 of a country's own numbers: at least eight digits, apart by at most two of " -/()".
+_PHONE = re.compile(r"(?:\+|(?<![\w.:-])(?:00?|46))[ ()/-]{0,2}[1-9](?:[ ()/-]{0,2}\d){6,13}(?!\w)")
 
 
 def printable(text: str) -> str:
     """`text` without the characters XML 1.0 forbids (NUL, most controls, lone surrogates, U+FFFE)."""
     return _XML_ILLEGAL.sub("", text)
+
+
+def inert(text: str) -> str:
+    """Somebody's words for a table that a spreadsheet may open: no formula, no control characters, nothing that turns
+    the direction of what stands beside it.
+    """
+    text = _TURNS.sub("", printable(text))
+    return f"'{text}" if text[:1] in ("\t", "\r", "\n") or text.lstrip()[:1] in _FORMULA else text
+
+
+def hidden_numbers(text: str) -> str:
+    """`text` with every telephone number in it masked as in a log: "+4670*****05". Dates, times and codes stay."""
+    return _PHONE.sub(lambda found: _masked(found[0]), text)
+
+
+def _masked(number: str) -> str:
+    bare = "".join(char for char in number if char.isdecimal() or char == "+")
+    return f"{bare[:5]}{'*' * (len(bare) - 7)}{bare[-2:]}"
 
 
 def clean(raw: str) -> str:

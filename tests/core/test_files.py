@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from responder.actions import load
-from responder.actions.publish import Change, ChangeRefused, next_time, set_point
+from responder.actions.publish import Change, ChangeRefused, Overtaken, next_time, set_point
 from responder.core.access import Forbidden, Operator, Role, shell
 from responder.core.places import PlaceKind
 from responder.core.placesfile import read_places_file
@@ -38,12 +38,12 @@ def test_five_columns_are_enough() -> None:
 
 
 BAD = [
-    ("status", "opne", "is not one of candidate, planned, open"), ("status", "", "missing"), ("lat", "", "missing"),
+    ("status", "opne", "is not one of candidate, rejected, planned, open"), ("status", "", "missing"), ("lat", "", "missing"),
     ("lat", "femtionio", "is not a number"), ("lat", "18.09", "is not from 55"), ("lon", "nan", "is not from"),
     ("id", "", "missing"), ("id", "a b", "letters, digits"), ("name", "", "missing"), ("name", "x" * 61, "at most 60"),
     ("postcode", "1234", "is not five digits"), ("services", "water;sauna", "no such service: sauna"),
-    ("opens", "i morgon", "ISO 8601"), ("closes", "2026-11-24", "ISO 8601"), ("confirmed_at", "2027-01-01T00:00", "has not been"),
-    ("hours", "Mo-Fr 9-18", "opening hours"), ("phone", "ring mig", "is not a phone number"),
+    ("opens", "i morgon", "is no time"), ("closes", "0001-01-01T00:00", "is no time"), ("confirmed_at", "2027-01-01T00:00", "has not been"),
+    ("hours", "Mo-Fr 9-18", "cannot be read as opening hours"), ("phone", "ring mig", "is not a phone number"),
     ("step_free", "kanske", "is not yes, no or unknown"), ("hidden", "unknown", "is not yes or no"),
     ("coordinate_accuracy", "-5", "is not from 0"), ("note", "x" * 121, "at most 120"),
 ]  # fmt: skip
@@ -206,9 +206,9 @@ def test_setting_a_point_confirms_it_replaces_its_times_and_is_audited(service: 
     ("change", "reason"),
     [
         (Change(Status.ON_CALL), "phone: missing"), (Change(Status.MOVED), "moved_to: missing"),
-        (Change(Status.OPEN, closes="2026-11-24T10:00"), "closes: has passed"), (Change(Status.OPEN, closes="kl 8"), "ISO 8601"),
-        (Change(Status.OPEN, hours="9-18"), "hours: opening hours"), (Change(Status.OPEN, note="x" * 121), "note: over 120"),
-        (Change(Status.CLOSED, opens="08:00"), "opens, closes: mean nothing"),
+        (Change(Status.OPEN, closes="2026-11-24T10:00"), "closes: has passed"), (Change(Status.OPEN, closes="kl 8"), "closes: 'kl 8' is no time; write it like 14:20"),
+        (Change(Status.OPEN, hours="9-18"), "hours: '9-18' cannot be read"), (Change(Status.OPEN, note="x" * 121), "note: 121 characters, at most 120"),
+        (Change(Status.CLOSED, opens="08:00"), "opens: means nothing"),
         (Change(Status.OPEN, opens="2026-11-25T10:00", closes="2026-11-25T09:00"), "closes: is not later"),
     ],
 )  # fmt: skip
@@ -222,6 +222,15 @@ def test_a_change_that_would_mislead_is_refused_and_changes_nothing(
         assert [point for point, _ in read_points(connection)] == [a_point()]
 
 
+def test_everything_wrong_with_a_change_is_told_at_once_field_by_field(service: Running) -> None:
+    service.put(a_point())
+    with pytest.raises(ChangeRefused) as refused:
+        set_point(service.database, "p1", Change(Status.MOVED, "kl 8", "20:00", phone="x"), shell("Anna"), ZONE, NOW)
+    assert [fault.field for fault in refused.value.faults] == ["opens", "moved_to", "phone", "closes"]
+    assert str(refused.value) == "; ".join(str(fault) for fault in refused.value.faults)
+    assert refused.value.told(lambda text: {"moved_to": "flyttad till"}.get(text, text)).count("flyttad till: ") == 1
+
+
 def test_an_open_door_is_not_moved_by_a_file_unheard(service: Running) -> None:
     service.put(a_point())
     row = "id,name,lat,lon,status,confirmed_at\np1,Hallen p1,59.2500,18.09,open,2026-11-24T14:20\n"
@@ -233,9 +242,11 @@ def test_the_second_of_two_operators_is_shown_what_the_first_did(service: Runnin
     service.put(a_point())
     set_point(service.database, "p1", Change(Status.FULL), shell("Anna"), ZONE, NOW, seen=1)
     with pytest.raises(
-        ChangeRefused, match=r"changed meanwhile by shell:Anna at 14\.20: it is full\. You saw version 1"
-    ):
+        Overtaken, match=r"changed meanwhile by shell:Anna at 14\.20: it is full\. You saw version 1"
+    ) as refused:
         set_point(service.database, "p1", Change(Status.OPEN), shell("Bo"), ZONE, NOW, seen=1)
+    found = refused.value
+    assert (found.point.status, found.version, found.who, found.at) == (Status.FULL, 2, "shell:Anna", NOW)
     set_point(service.database, "p1", Change(Status.OPEN), shell("Bo"), ZONE, NOW, seen=2)
 
 

@@ -58,6 +58,7 @@ CELLS = [
     ("planned, whatever was announced", Status.PLANNED, NOW - H, NOW + H, OPEN, Kind.PLANNED, None, None),
     ("candidate", Status.CANDIDATE, None, None, "", Kind.UNTOLD, None, None),
     ("candidate, whatever was announced", Status.CANDIDATE, NOW - H, NOW + H, OPEN, Kind.UNTOLD, None, None),
+    ("rejected", Status.REJECTED, None, None, "", Kind.UNTOLD, None, None),
 ]
 
 
