@@ -15,7 +15,6 @@ from types import TracebackType
 
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from responder.actions.announce import Announcer
 from responder.actions.housekeep import keep_house, rekey
 from responder.actions.push import push, push_due
 from responder.store import outbox
@@ -38,7 +37,6 @@ class Jobs:
         self.owner = owner or f"{socket.gethostname()}-{secrets.token_hex(4)}"
         self._leads_until = 0.0
         self._rekeyed = False
-        self._announcer = Announcer(service.database, service.settings, service.flow.languages)
         self._scheduler = BackgroundScheduler(timezone=UTC)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping: asyncio.Event | None = None
@@ -91,7 +89,7 @@ class Jobs:
         for job, at in jobs:
             with database.write() as connection:
                 if done(connection, [(job, at)], stamp):
-                    self._announcer.start_due(connection, int(job.removeprefix("send:")), now)
+                    self.service.announcer.start_due(connection, int(job.removeprefix("send:")), now)
 
     def _slots(self, now: datetime) -> None:
         """Housekeeping, once for all quarters that were missed; and a push, in case one was overtaken by an answer."""

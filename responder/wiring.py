@@ -4,6 +4,7 @@ import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from responder.actions.announce import Announcer
 from responder.actions.answer import Answerer, Reach
 from responder.actions.deliver import Deliverer, Limits
 from responder.actions.load import not_places
@@ -50,6 +51,7 @@ class Service:
     people: People
     messages: Messages
     manner: Manner
+    announcer: Announcer
 
     def deliverer(self, owner: str) -> Deliverer:
         """What sends, for one process that calls itself `owner`."""
@@ -132,5 +134,17 @@ def wire(settings: Settings, clock: Clock = utc_now) -> Service:
     messages = Messages(flow)
     receiver = Receiver(database, people, vault, messages, gateway)
     return Service(
-        settings, clock, flow, database, snapshot, gateway, answerer, receiver, vault, people, messages, manner
+        settings,
+        clock,
+        flow,
+        database,
+        snapshot,
+        gateway,
+        answerer,
+        receiver,
+        vault,
+        people,
+        messages,
+        manner,
+        Announcer(database, settings, flow.languages),
     )

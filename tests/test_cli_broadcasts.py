@@ -91,7 +91,9 @@ def test_from_a_draft_to_what_is_sent(run: Run) -> None:
     assert submitted.startswith("broadcast 2: submitted, version 1, free\n")
     assert "next: `responder broadcast approve 2 --version 1`, by somebody who did not write it" in submitted
     refused = run("broadcast", "approve", "2", "--version", "1", fails=True)
-    assert refused == "Error: shell:root may not approve a broadcast: sign in with RESPONDER_TOKEN\n"
+    assert (
+        refused == "Error: shell:root may not approve a broadcast: sign in first (put your token in RESPONDER_TOKEN)\n"
+    )
     assert "bo (communicator) may not" in run("broadcast", "approve", "2", "--version", "1", token=bo, fails=True)
     assert "version 9 was read" in run("broadcast", "approve", "2", "--version", "9", token=carl, fails=True)
     assert "approved, version 1" in run("broadcast", "approve", "2", "--version", "1", token=carl)
@@ -127,7 +129,8 @@ def test_a_time_is_on_the_local_clock(run: Run) -> None:
 
 def test_what_is_wrong_with_a_draft_is_said_in_one_line(run: Run) -> None:
     draft = ("broadcast", "draft")
-    assert "Error: no target; name everyone, district:NAME" in run(*draft, *TEXTS, fails=True)
+    assert "Error: nobody is named; choose everyone" in run(*draft, *TEXTS, fails=True)
+    assert "(--to takes everyone, district:NAME, area:NAME" in run(*draft, "--to", "hej", *TEXTS, fails=True)
     assert "Error: no district is called 'Nowhere'" in run(*draft, "--to", "district:Nowhere", *TEXTS, fails=True)
     assert "'hej': not LANGUAGE=TEXT" in run(*draft, "--to", "everyone", "--text", "hej", fails=True)
     assert "'sv=b': twice" in run(*draft, "--to", "everyone", "--text", "sv=a", "--text", "sv=b", fails=True)

@@ -26,7 +26,13 @@ def test_every_setting_stands_in_the_example_with_a_comment() -> None:
     before = ""
     for line in EXAMPLE.splitlines():
         if "=" in line and not line.startswith("#"):
-            together = ("TWILIO_FROM", "TWILIO_ACCOUNT_SID", "PRICE_SEGMENT", "PRICE_CALL")  # one comment for several
+            together = (
+                "TWILIO_FROM",
+                "TWILIO_ACCOUNT_SID",
+                "PRICE_SEGMENT",
+                "PRICE_CALL",
+                "SESSION_IDLE_MINUTES",
+            )  # one comment for several
             assert before.startswith("#") or before.split("=")[0] in together, line
         before = line
 

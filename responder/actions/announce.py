@@ -29,20 +29,29 @@ from responder.core.broadcast import (
     objection,
     waits,
 )
-from responder.core.estimate import BadText, Counts, Estimate, Prices, Rates, checked_text, estimate
+from responder.core.delivery import State as DeliveryState
+from responder.core.estimate import BadText, BadTime, Counts, Estimate, Prices, Rates, checked_text, estimate
+from responder.core.exercise import ExerciseGoesOn, NoExercise, fits
 from responder.core.places import Gazetteer, gazetteer
+from responder.core.problem import Phrase
+from responder.core.told import entries
 from responder.core.wording import Channel, Wording
 from responder.core.words import clean
 from responder.settings import Settings
 from responder.store import broadcasts as store
+from responder.store.accounts import read_accounts
 from responder.store.engine import Database
+from responder.store.exercises import current
 from responder.store.pushes import take_as_told
-from responder.store.queries import Clash, read_places
+from responder.store.queries import Clash, audit_log, read_places, read_points
 from responder.store.schedule import DAY
+from responder.store.tables import AuditRow
 
 QUOTED = 40  # characters of a wrong message that its correction repeats
 SCHEDULE = "schedule"  # who starts what was given a time
 HOUR = timedelta(hours=1)
+MINUTE = 60.0
+UNDER_WAY = (State.SENDING, State.PAUSED)
 
 
 class NoSuchBroadcast(BroadcastError):
@@ -90,13 +99,28 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A broadcast with what operators look at. `estimate` is None where `lacking` says why there is none."""
+    """A broadcast with what operators look at. `estimate` is None where `lacking` says why there is none, and where it
+    is being sent already or nobody wrote it.
+    """
 
     broadcast: Broadcast
     estimate: Estimate | None
-    lacking: str
+    lacking: Phrase | None
     progress: Mapping[str, int]
     unknown: Sequence[store.Delivery]
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How far a broadcast is: deliveries by state, how many a second have left lately (None: none has), and after how
+    many seconds the rest has gone too at that rate.
+    """
+
+    states: Mapping[str, int]
+    total: int
+    over: int
+    rate: float | None
+    left: float | None
 
 
 @dataclass(frozen=True)
@@ -120,7 +144,7 @@ class Announcer:
         """A new one for the targets `to`; without `texts` it says what its template says."""
         require(operator, Permission.DRAFT)
         if template is Template.CORRECTION:
-            raise BroadcastError("a correction belongs to what it corrects: `responder broadcast correct ID`")
+            raise BroadcastError("a correction belongs to what it corrects; open that broadcast and correct it")
         exercise = exercise or template is Template.EXERCISE
         if exercise and template is Template.FREE:
             template = Template.EXERCISE
@@ -140,25 +164,36 @@ class Announcer:
         to: Sequence[str] = (),
         texts: Mapping[str, str] | None = None,
         fallback: str = "",
+        whole: bool = False,
     ) -> Broadcast:
-        """Change what is given, leave the rest: a draft again, its approval void. `version`: the one that was read."""
+        """Change what is given, leave the rest: a draft again, its approval void. `version`: the one that was read;
+        `whole`: the texts, the fallback and the targets are all there shall be.
+        """
         require(operator, Permission.DRAFT)
         with self._writing(id) as (connection, was):
             if not was.written:
-                raise BroadcastError(f"broadcast {id} tells a changed answer; nobody wrote it and nobody can edit it")
+                raise BroadcastError(
+                    "broadcast {id} tells residents what has changed; nobody wrote it, and nobody can edit it", id=id
+                )
             state = after(was.state, Step.EDIT)
             if version is not None and version != was.version:
                 raise EditedMeanwhile(
-                    f"{was.editors[-1]} edited broadcast {id} meanwhile: it is version {was.version}, not {version}"
+                    "{who} edited broadcast {id} meanwhile: it is version {version}, not {read}; read it and try again",
+                    who=was.editors[-1],
+                    id=id,
+                    version=was.version,
+                    read=version,
                 )
-            said = {**was.texts, **self._checked(texts or {}, was.exercise)}
+            said = {**({} if whole else was.texts), **self._checked(texts or {}, was.exercise)}
+            if not said:
+                raise BroadcastError("no text; write one, or choose a template that has one")
             new = replace(
                 was,
                 state=state,
                 version=was.version + 1,
                 texts=said,
-                fallback=_fallback(fallback or was.fallback, said),
-                audience=self._retargeted(connection, was, to),
+                fallback=_fallback(fallback if whole else fallback or was.fallback, said),
+                audience=self._retargeted(connection, was, to, whole),
                 editors=(*(name for name in was.editors if name != operator.name), operator.name),
                 approved_by="",
                 approved_version=0,
@@ -168,10 +203,12 @@ class Announcer:
             store.drop_due(connection, _job(id), now.timestamp())
             return self._saved(connection, operator.name, Step.EDIT, was, new, now)
 
-    def submit(self, operator: Operator, id: int, now: datetime, danger: str = "") -> tuple[Broadcast, Estimate]:
+    def submit(
+        self, operator: Operator, id: int, now: datetime, danger: str = "", version: int | None = None
+    ) -> tuple[Broadcast, Estimate]:
         """Count and price it anew; it then waits for a second person, or is approved by the rule.
 
-        `danger`: why it cannot wait, where there is danger to life.
+        `danger`: why it cannot wait, where there is danger to life. `version`: the one that was read.
         """
         require(operator, Permission.DRAFT)
         danger = _reason(danger) if danger else ""
@@ -181,8 +218,10 @@ class Announcer:
             counts = store.counts(connection, self._selection(connection, read, now))
         with self._writing(id) as (connection, was):
             after(was.state, Step.SUBMIT)
-            if was.version != read.version:
-                raise EditedMeanwhile(f"{was.editors[-1]} edited broadcast {id} at the same moment; read it again")
+            if was.version != read.version or version not in (None, was.version):
+                raise EditedMeanwhile(
+                    "{who} edited broadcast {id} at the same moment; read it again", who=was.editors[-1], id=id
+                )
             return self._submitted(connection, operator, was, counts, now, danger)
 
     def approve(self, operator: Operator, id: int, version: int, now: datetime) -> Broadcast:
@@ -190,24 +229,28 @@ class Announcer:
         require(operator, Permission.APPROVE)
         with self._writing(id) as (connection, was):
             state = after(was.state, Step.APPROVE)
-            creators = {
-                account.operator.name: account.operator.created_by for account in store.read_accounts(connection)
-            }
-            why = objection(operator, was.writers, creators, version, was.version)
+            why = objection(operator, was.writers, _creators(connection), version, was.version)
             if why:
-                raise NotApproved(f"broadcast {id}: {why}")
+                raise NotApproved("broadcast {id}: {why}", id=id, why=why)
             new = replace(was, state=state, approved_by=operator.name, approved_version=version)
             approved = self._saved(connection, operator.name, Step.APPROVE, was, new, now)
             return approved if approved.written else self._started(connection, operator.name, approved, now)
 
-    def hasten(self, operator: Operator, id: int, danger: str, now: datetime) -> Broadcast:
-        """Alone approve what waits for a second person, for danger to life; a push of openings then goes out."""
+    def hasten(self, operator: Operator, id: int, danger: str, now: datetime, version: int | None = None) -> Broadcast:
+        """Alone approve what waits for a second person, for danger to life; a push of openings then goes out.
+
+        `version`: the one that was read.
+        """
         require(operator, Permission.SEND)
         danger = _reason(danger)
         with self._writing(id) as (connection, was):
-            new = replace(
-                was, state=after(was.state, Step.APPROVE), approved_by=RULE, approved_version=was.version, reason=danger
-            )
+            state = after(was.state, Step.APPROVE)
+            if version not in (None, was.version):
+                raise EditedMeanwhile(
+                    "{who} edited broadcast {id} at the same moment; read it again", who=was.editors[-1], id=id
+                )
+            _in_its_world(connection, was)
+            new = replace(was, state=state, approved_by=RULE, approved_version=was.version, reason=danger)
             approved = self._saved(connection, operator.name, Step.APPROVE, was, new, now, danger)
             return approved if approved.written else self._started(connection, operator.name, approved, now)
 
@@ -228,19 +271,24 @@ class Announcer:
             if at is None:
                 return self._started(connection, operator.name, was, now)
             if at <= now:
-                raise BroadcastError(f"broadcast {id} cannot be sent at {at:%Y-%m-%d %H:%M} UTC, which has passed")
+                raise BadTime(
+                    "{time} UTC has passed; choose a later time for broadcast {id}", time=f"{at:%Y-%m-%d %H:%M}", id=id
+                )
+            _in_its_world(connection, was)
             store.set_due(connection, _job(id), at.timestamp())
             return self._saved(connection, operator.name, "schedule", was, replace(was, send_at=at.timestamp()), now)
 
     def start_due(self, connection: Connection, id: int, now: datetime) -> bool:
-        """Start a scheduled one whose time has come; False if it was stopped, edited, moved or has grown meanwhile."""
+        """Start a scheduled one whose time has come; False if it was stopped, edited, moved or has grown meanwhile, or
+        if an exercise goes on that it is no part of.
+        """
         was = store.read_broadcast(connection, id)
         if not was or was.state is not State.APPROVED or was.send_at is None or was.send_at > now.timestamp():
             return False
         try:
             with connection.begin_nested():
                 self._started(connection, SCHEDULE, was, now)
-        except (HasGrown, BadTarget) as error:
+        except (HasGrown, BadTarget, ExerciseGoesOn, NoExercise) as error:
             self._saved(connection, SCHEDULE, "not sent", was, replace(was, send_at=None), now, str(error))
             return False
         return True
@@ -273,14 +321,10 @@ class Announcer:
             with self.database.read() as connection:
                 counts = store.counts(connection, store.Selection(corrects=id))
         with self._writing(id) as (connection, was):
-            began = was.started_at or (None if was.written else was.created_at)
-            if was.state not in BEGUN or began is None:
-                raise NothingToCorrect(f"broadcast {id} is {was.state}: nothing of it has gone out")
+            began = _begun(was)
             if was.state is not State.STOPPED:
                 self._stopped(connection, operator, was, now)
-            about = datetime.fromtimestamp(began, UTC)
-            wrong = {code: was.texts.get(code, was.texts.get(was.fallback, "")) for code in self.languages}
-            said, fallback = self._texts(Template.CORRECTION, was.exercise, texts or {}, fallback, about, now, wrong)
+            said, fallback = self._correction(was, began, now, texts or {}, fallback)
             new = _new(operator, Template.CORRECTION, was.exercise, Audience(), said, fallback, now)
             added = self._added(connection, operator, replace(new, corrects=id), now)
             submitted, _ = self._submitted(connection, operator, added, counts, now, free=bool(texts))
@@ -288,15 +332,31 @@ class Announcer:
                 return submitted
             return self._started(connection, operator.name, submitted, now)
 
+    def correction(self, operator: Operator, id: int, now: datetime) -> tuple[Broadcast, Mapping[str, str], int]:
+        """(what is wrong, the prewritten correction by language, how many it would reach): what `correct` would do."""
+        require(operator, Permission.SEND)
+        with self.database.read() as connection:
+            was = self._read(connection, id)
+            said, _ = self._correction(was, _begun(was), now, {}, "")
+            return was, said, sum(store.counts(connection, store.Selection(corrects=id)).values())
+
+    def _correction(
+        self, was: Broadcast, began: float, now: datetime, texts: Mapping[str, str], fallback: str
+    ) -> tuple[dict[str, str], str]:
+        about = datetime.fromtimestamp(began, UTC)
+        wrong = {code: was.texts.get(code, was.texts.get(was.fallback, "")) for code in self.languages}
+        return self._texts(Template.CORRECTION, was.exercise, texts, fallback, about, now, wrong)
+
     def resolve(self, operator: Operator, delivery: int, outcome: Outcome, now: datetime) -> None:
         """Say what became of an unknown delivery: it was sent, or it shall be sent again."""
         require(operator, Permission.SEND)
         with self.database.write() as connection:
             found = store.read_delivery(connection, delivery)
             if found is None:
-                raise NotUnknown(f"there is no delivery {delivery}")
+                raise NotUnknown("there is no delivery {id}; check its number", id=delivery)
             if found.state != "unknown":
-                raise NotUnknown(f"delivery {delivery} is {found.state}, not unknown")
+                state = DeliveryState(found.state)
+                raise NotUnknown("delivery {id} is {state}, not unknown; nothing needs doing", id=delivery, state=state)
             try:
                 if outcome is Outcome.SENT:
                     store.settle_unknown(connection, delivery)
@@ -304,7 +364,9 @@ class Announcer:
                     self._reopened(connection, operator, found.broadcast_id, now)
                     store.queue_unknown(connection, delivery)
             except Clash:
-                raise NotUnknown(f"delivery {delivery} was settled at the same moment") from None
+                raise NotUnknown(
+                    "delivery {id} was settled by somebody else at the same moment; look at it again", id=delivery
+                ) from None
             new = "accepted" if outcome is Outcome.SENT else "queued"
             line = ('{"state": "unknown"}', f'{{"state": "{new}"}}')
             store.add_line(connection, now, operator.name, f"resolve {outcome}", f"delivery:{delivery}", *line)
@@ -316,18 +378,92 @@ class Announcer:
             found = self._read(connection, id)
             progress, unknown = store.progress(connection, id), store.read_deliveries(connection, "unknown", id, 20)
             if found.started_at is not None or not found.written:
-                return Seen(found, None, "", progress, unknown)
+                return Seen(found, None, None, progress, unknown)
             try:
                 counts = store.counts(connection, self._selection(connection, found, now))
-                return Seen(found, self._estimate(found, counts, now), "", progress, unknown)
+                return Seen(found, self._estimate(found, counts, now), None, progress, unknown)
             except BroadcastError as error:
-                return Seen(found, None, str(error), progress, unknown)
+                return Seen(found, None, error.phrase, progress, unknown)
 
-    def newest(self, operator: Operator, most: int) -> list[Broadcast]:
-        """The newest `most`."""
+    def read(self, operator: Operator, id: int) -> Broadcast:
+        """One of them, as it stands."""
         require(operator, Permission.VIEW)
         with self.database.read() as connection:
-            return store.read_broadcasts(connection, most)
+            return self._read(connection, id)
+
+    def preview_text(self, text: str, language: str, exercise: bool) -> str:
+        """`text` exactly as it would be sent: signed, and marked if it is of an exercise. Raises BadText."""
+        return self._checked({language: text}, exercise)[language]
+
+    def prewritten(self, template: Template, exercise: bool, now: datetime) -> Mapping[str, str]:
+        """What a template says in each language; nothing where people write it themselves."""
+        return {} if template is Template.FREE else self._texts(template, exercise, {}, "", now, now)[0]
+
+    def objection(self, operator: Operator, broadcast: Broadcast) -> Phrase | None:
+        """Why `operator` may not approve it as it is; None if they may."""
+        with self.database.read() as connection:
+            creators = _creators(connection)
+        return objection(operator, broadcast.writers, creators, broadcast.version, broadcast.version)
+
+    def history(self, operator: Operator, id: int) -> list[AuditRow]:
+        """What was done to a broadcast and by whom, oldest first."""
+        require(operator, Permission.VIEW)
+        with self.database.read() as connection:
+            return audit_log(connection, _subject(id))
+
+    def made(self, operator: Operator, broadcast: Broadcast, now: datetime) -> Estimate | None:
+        """What a broadcast that people wrote comes to, by the deliveries that were made of it."""
+        require(operator, Permission.VIEW)
+        with self.database.read() as connection:
+            counts = store.made_of(connection, broadcast.id)
+        return self._estimate(broadcast, counts, now) if broadcast.written and counts else None
+
+    def tells(self, operator: Operator, id: int) -> list[tuple[str, str, int]]:
+        """(point, state, how many hear of it) that a push of changes tells; the point is "" where no point is left."""
+        require(operator, Permission.VIEW)
+        found: dict[tuple[str, str], int] = {}
+        with self.database.read() as connection:
+            names = {point.id: point.name for point, _ in read_points(connection)}
+            for key, number in store.targets(connection, id).items():
+                for point, state in [(e.point, e.state) for e in entries(key)] or [("", "")]:
+                    about = (names.get(point, point), state)
+                    found[about] = found.get(about, 0) + number
+        return [(*about, number) for about, number in sorted(found.items(), key=lambda item: -item[1])]
+
+    def progress(self, operator: Operator, id: int, now: datetime) -> tuple[Broadcast, Pace]:
+        """How far it is, at the rate that was measured over the last minute."""
+        require(operator, Permission.VIEW)
+        with self.database.read() as connection:
+            found = self._read(connection, id)
+            states = store.progress(connection, id)
+            span = min(MINUTE, max(1.0, now.timestamp() - (found.started_at or found.created_at)))
+            moved = 0
+            if found.state in UNDER_WAY:
+                moved = store.moved_since(connection, id, now.timestamp() - span)
+        total, over = sum(states.values()), _over(states)
+        rate = moved / span if moved else None
+        left = (total - over) / rate if rate and found.state is State.SENDING else None
+        return found, Pace(states, total, over, rate, left)
+
+    def under_way(self, operator: Operator, most: int) -> list[tuple[Broadcast, int, int]]:
+        """(broadcast, deliveries, of them gone or over) of what is being sent or paused: the newest `most`."""
+        require(operator, Permission.VIEW)
+        with self.database.read() as connection:
+            found = store.read_under_way(connection, UNDER_WAY)[::-1][:most]
+            states = store.progress_of(connection, [one.id for one in found]) if found else {}
+        return [(one, sum(states[one.id].values()), _over(states[one.id])) for one in found]
+
+    def corrections(self, operator: Operator) -> Mapping[int, int]:
+        """Broadcast to the newest one that corrects it."""
+        require(operator, Permission.VIEW)
+        with self.database.read() as connection:
+            return store.corrections(connection)
+
+    def newest(self, operator: Operator, most: int, state: str = "") -> list[Broadcast]:
+        """The newest `most`, in one state or in any."""
+        require(operator, Permission.VIEW)
+        with self.database.read() as connection:
+            return store.read_broadcasts(connection, most, state)
 
     def deliveries(self, operator: Operator, state: str, broadcast: int | None, most: int) -> Sequence[store.Delivery]:
         """The first `most` deliveries in `state`."""
@@ -346,10 +482,11 @@ class Announcer:
         free: bool = True,
     ) -> tuple[Broadcast, Estimate]:
         """Submitted, and approved by the rule if it need not wait. A correction is never too dear, nor for too few."""
+        _in_its_world(connection, was)
         priced = self._estimate(was, counts, now)
         if not was.corrects:
             if not priced.recipients:
-                raise NobodyToHear(f"broadcast {was.id} would reach nobody: {_whom(was)}")
+                raise NobodyToHear("broadcast {id} would reach nobody: {why}", id=was.id, why=_nobody(was))
             self._afford(connection, priced, now)
         hold = waits(
             Template(was.template),
@@ -375,8 +512,13 @@ class Announcer:
     def _started(self, connection: Connection, who: str, was: Broadcast, now: datetime) -> Broadcast:
         """Being sent, with its deliveries. What the rule approved must still be what it approves."""
         state = after(was.state, Step.SEND)
+        _in_its_world(connection, was)
         if was.approved_version != was.version:
-            raise NotApproved(f"broadcast {was.id}: version {was.version} is not approved")
+            raise NotApproved(
+                "broadcast {id}: version {version} is not approved; edit and submit it again",
+                id=was.id,
+                version=was.version,
+            )
         new = replace(was, state=state)  # a push has its deliveries, and has begun when the first is out
         if was.written:
             selection = self._selection(connection, was, now)
@@ -387,8 +529,11 @@ class Announcer:
             by_size = was.approved_by == RULE and not was.reason and not was.corrects
             if by_size and waits(Template(was.template), recipients, recent, above, free=True):
                 raise HasGrown(
-                    f"broadcast {was.id} was approved by the rule, but would now be one of {recipients + recent} in an "
-                    f"hour, and above {above} a second person must approve; edit and submit it again"
+                    "broadcast {id} was approved without a second person, but with it {recipients} would now be "
+                    "reached in an hour, and above {above} a second person must approve; edit and submit it again",
+                    id=was.id,
+                    recipients=recipients + recent,
+                    above=above,
                 )
             new = replace(new, recipients=recipients, started_at=now.timestamp())
         return self._saved(connection, who, Step.SEND, was, new, now)
@@ -401,6 +546,8 @@ class Announcer:
             if step is Step.STOP:
                 return self._stopped(connection, operator, was, now)
             new = replace(was, state=after(was.state, step))
+            if step is Step.RESUME:
+                _in_its_world(connection, was)
             if step is Step.REJECT:
                 take_as_told(connection, id)
             return self._saved(connection, operator.name, step, was, new, now, clean(why))
@@ -415,7 +562,9 @@ class Announcer:
         """A delivery of this broadcast is sent again: not of one that was stopped, and one that is done goes on."""
         was = store.read_broadcast(connection, id)
         if was and was.state is State.STOPPED:
-            raise BroadcastError(f"broadcast {id} is stopped; nothing of it is sent again")
+            raise BroadcastError("broadcast {id} is stopped; nothing of it is sent again", id=id)
+        if was and was.kind != "system":
+            _in_its_world(connection, was)
         if was and was.state is State.DONE:
             new = replace(was, state=after(was.state, Step.REOPEN), finished_at=None)
             self._saved(connection, operator.name, Step.REOPEN, was, new, now)
@@ -428,13 +577,13 @@ class Announcer:
                 yield connection, self._read(connection, id)
             except Clash:
                 raise EditedMeanwhile(
-                    f"somebody changed broadcast {id} at the same moment; look and try again"
+                    "somebody changed broadcast {id} at the same moment; read it and try again", id=id
                 ) from None
 
     def _read(self, connection: Connection, id: int) -> Broadcast:
         found = store.read_broadcast(connection, id)
         if found is None or found.kind == "system":
-            raise NoSuchBroadcast(f"no broadcast {id}; `responder broadcast list` lists them")
+            raise NoSuchBroadcast("there is no broadcast {id}; look it up in the list of broadcasts", id=id)
         return found
 
     def _added(self, connection: Connection, operator: Operator, new: Broadcast, now: datetime) -> Broadcast:
@@ -474,7 +623,7 @@ class Announcer:
             said = self._checked(texts, exercise)
             return said, _fallback(fallback, said)
         if template is Template.FREE:
-            raise BroadcastError("no text; give --text sv=..., or a template that has one")
+            raise BroadcastError("no text; write one, or choose a template that has one")
         prewritten = {
             code: self._prewritten(wording, template, about, now, (wrong or {}).get(code, ""))
             for code, wording in self.languages.items()
@@ -495,7 +644,8 @@ class Announcer:
     def _checked(self, texts: Mapping[str, str], exercise: bool) -> dict[str, str]:
         for language in texts:
             if language not in self.languages:
-                raise BadText(language, f"no such language; there is {', '.join(self.languages)}")
+                known = Phrase("no such language; choose among {languages}", languages=list(self.languages))
+                raise BadText(language, known)
         return {
             language: checked_text(self._signed(said, language, exercise), language, exercise)
             for language, said in texts.items()
@@ -508,11 +658,14 @@ class Announcer:
             return text
         return f"{text.removesuffix('ÖVNING').strip() if exercise else text} /{sender}"
 
-    def _retargeted(self, connection: Connection, was: Broadcast, to: Sequence[str]) -> Audience:
-        if not to:
+    def _retargeted(self, connection: Connection, was: Broadcast, to: Sequence[str], whole: bool) -> Audience:
+        if not to and (not whole or was.corrects is not None):
             return was.audience
         if was.corrects is not None:
-            raise BadTarget(f"a correction goes to those whom broadcast {was.corrects} reached, and to nobody else")
+            raise BadTarget(
+                "a correction goes to those whom broadcast {id} reached, and to nobody else; name no others",
+                id=was.corrects,
+            )
         return Audience.parse(to, _gazetteer(connection), store.point_ids(connection))
 
     def _selection(self, connection: Connection, broadcast: Broadcast, now: datetime) -> store.Selection:
@@ -520,7 +673,7 @@ class Announcer:
             return store.Selection(corrects=broadcast.corrects, exercise=broadcast.exercise)
         audience = broadcast.audience
         if audience.empty:
-            raise BadTarget(f"broadcast {broadcast.id} names nobody; give it a target")
+            raise BadTarget("broadcast {id} names nobody; choose whom it is for", id=broadcast.id)
         placed = audience.districts or audience.areas or audience.postcodes
         return store.Selection(
             everyone=audience.everyone,
@@ -540,14 +693,47 @@ class Announcer:
         left = settings.spend_per_day - gone
         if priced.price > left:
             raise TooDear(
-                f"it would cost {priced.price:.2f} {settings.currency}, and {max(left, 0):.2f} are left of today's "
-                f"SPEND_PER_DAY {settings.spend_per_day:.2f} ({gone:.2f} are spent)"
+                "it would cost {price} {currency}, but {left} are left of the {limit} that may be spent today ({spent} "
+                "are spent); reach fewer, shorten it, or have the limit raised",
+                price=f"{priced.price:.2f}",
+                currency=settings.currency,
+                limit=f"{settings.spend_per_day:.2f}",
+                left=f"{max(left, 0):.2f}",
+                spent=f"{gone:.2f}",
             )
 
     def _recent(self, connection: Connection, names: set[str], other_than: int, now: datetime) -> int:
         """Recipients in the last hour of whoever of `names` had most: two do not share a limit by editing in turn."""
         since = (now - HOUR).timestamp()
         return max(store.recent_recipients(connection, name, since, other_than) for name in names)
+
+
+def _in_its_world(connection: Connection, broadcast: Broadcast) -> None:
+    """An exercise is sent while one goes on, anything real while none does. Raises ExerciseGoesOn, NoExercise."""
+    going = current(connection)
+    fits(broadcast, going.name if going else "")
+
+
+def _creators(connection: Connection) -> dict[str, str]:
+    """Account to who created it."""
+    return {account.operator.name: account.operator.created_by for account in read_accounts(connection)}
+
+
+def _begun(was: Broadcast) -> float:
+    """When residents heard of it first. Raises NothingToCorrect."""
+    began = was.started_at or (None if was.written else was.created_at)
+    if was.state not in BEGUN or began is None:
+        raise NothingToCorrect(
+            "broadcast {id} is {state}: nothing of it has gone out, so nothing needs correcting",
+            id=was.id,
+            state=was.state,
+        )
+    return began
+
+
+def _over(states: Mapping[str, int]) -> int:
+    """Deliveries that have left us or are over: made is not sent."""
+    return sum(number for state, number in states.items() if state not in ("queued", "sending", "unknown"))
 
 
 def _new(
@@ -580,19 +766,28 @@ def _reason(danger: str) -> str:
     """Why something cannot wait for a second person, in words that are worth reading."""
     danger = clean(danger)
     if len(danger) < MIN_REASON:
-        raise ReasonMissing(f"danger to life: say why in at least {MIN_REASON} characters, {danger!r} is too short")
+        raise ReasonMissing(
+            "danger to life: say why in at least {least} characters, '{reason}' is too short",
+            least=MIN_REASON,
+            reason=danger,
+        )
     return danger
 
 
 def _fallback(language: str, texts: Mapping[str, str]) -> str:
     if language and language not in texts:
-        raise BadText(language, "named as the fallback, but there is no text in it")
+        raise BadText(
+            language,
+            Phrase("chosen as the fallback, but there is no such text; write it, or choose another fallback"),
+        )
     return language
 
 
-def _whom(broadcast: Broadcast) -> str:
-    enrolled = " (of those enrolled for exercises)" if broadcast.exercise else ""
-    return f"nobody subscribes to {', '.join(broadcast.audience.tokens())}{enrolled}"
+def _nobody(broadcast: Broadcast) -> Phrase:
+    targets = broadcast.audience.tokens()
+    if broadcast.exercise:
+        return Phrase("nobody of those enrolled for exercises subscribes to {targets}; choose others", targets=targets)
+    return Phrase("nobody subscribes to {targets}; choose others", targets=targets)
 
 
 def _gazetteer(connection: Connection) -> Gazetteer:

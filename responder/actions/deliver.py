@@ -270,7 +270,7 @@ class Deliverer:
         over, call = Voiceover(self._manner, now.at), item.channel == "call"
         if item.kind == "message":
             return self._messages.written(texts, fallback, over, item.language, call)
-        if item.kind == "operator":
+        if item.kind in ("operator", outbox.BY_HAND):
             return Message(item.body)
         place = view.gazetteer.by_code.get(item.place)
         if place is None:
@@ -344,17 +344,19 @@ class Deliverer:
             log.exception("delivery %d: unclear, to be looked up", item.id)
 
     def _may_start(self, ready: Ready) -> bool:
-        """The last look before a POST: still ours, not stopped, not overtaken, the number has not said STOPP."""
+        """The last look before a POST: still ours, not stopped, not overtaken, the number has not said STOPP, and no
+        exercise has begun or ended between.
+        """
         item = ready.item
         rows = self._db.fetch(self._check, {"id": item.id})
         if not rows:
             return False
-        state, owner, stage, version, stopp = rows[0]
+        state, owner, stage, version, stopp, fits = rows[0]
         if state != State.SENDING or owner != self._owner or stopp:
             return False
         late = self._clock().timestamp() > item.claimed_at + START_WITHIN
-        overtaken = bool(item.kind not in ("message", "operator", "agree") and version != ready.version)
-        if stage == Stage.SENDING and not late and not overtaken:
+        overtaken = bool(item.kind not in ("message", "operator", outbox.BY_HAND, "agree") and version != ready.version)
+        if stage == Stage.SENDING and fits and not late and not overtaken:
             return True
         with self._db.write() as connection:
             self._put_back(connection, item, self._clock().timestamp())

@@ -8,8 +8,9 @@ from responder.core.message import Messages
 from responder.core.points import ACTIVATED, Point
 from responder.core.segments import to_gsm
 from responder.settings import Settings
+from responder.store import accounts as staff
 from responder.store import outbox, people
-from responder.store.broadcasts import Account, read_accounts
+from responder.store.accounts import Account, read_accounts
 from responder.store.engine import Database
 from responder.store.queries import purge_turns
 from responder.store.schedule import DAY, purge_schedule
@@ -20,6 +21,7 @@ log = logging.getLogger("responder.housekeep")
 
 OPERATOR_LANGUAGE = "sv"
 BATCH = 1000
+SESSIONS_KEPT = 30 * DAY  # seconds for which it is known from where somebody signed in
 PURGED = 5000  # rows deleted in one transaction
 
 
@@ -40,6 +42,7 @@ def keep_house(
     with database.write() as connection:
         outbox.purge(connection, before, now.timestamp() - DAY)
         purge_schedule(connection, before)
+        staff.purge_sign_ins(connection, now.timestamp() - SESSIONS_KEPT, now.timestamp() - DAY)
         accounts = read_accounts(connection)
         told = 0
         for point, since in _stale(view, now):
@@ -59,8 +62,8 @@ def keep_house(
 
 
 def rekey(database: Database, vault: Vault, now: datetime) -> int:
-    """Hash and seal the numbers of subscriptions, operators and whoever may have to hear of a closed door by the newest
-    keys, if they are not; how many subscriptions.
+    """Hash and seal the numbers of subscriptions, operators and whoever may have to hear of a closed door, and second
+    factors, by the newest keys, if they are not; how many subscriptions.
 
     One number must have one hash, or it would get a broadcast twice.
     """
@@ -85,17 +88,20 @@ def rekey(database: Database, vault: Vault, now: datetime) -> int:
         for account in read_accounts(connection):
             if number := _opened(vault, account.phone_sealed, account.operator.name):
                 people.reseal_operator(connection, account.operator.name, vault.seal(number))
+        for name, sealed in staff.second_factors(connection):
+            if secret := _opened(vault, sealed, f"{name}, the second factor,"):
+                staff.set_credentials(connection, name, totp_sealed=vault.seal(secret))
         people.set_keys_in_use(connection, vault.fingerprint, now.timestamp())
     log.info("%d subscriptions are under the newest keys", done)
     return done
 
 
 def _opened(vault: Vault, sealed: bytes, whose: str) -> str:
-    """A number, or "" if there is none or its key is gone."""
+    """What was sealed, or "" if there is nothing or its key is gone."""
     try:
         return vault.open(sealed) if sealed else ""
     except ValueError as error:
-        log.error("the number of %s cannot be read: %s", whose, error)
+        log.error("what is sealed of %s cannot be read: %s", whose, error)
         return ""
 
 

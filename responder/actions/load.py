@@ -5,12 +5,16 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from sqlalchemy.engine import Connection
+
+from responder.core.exercise import ExerciseGoesOn
 from responder.core.placesfile import read_places_file
 from responder.core.points import ACTIVATED, Point
 from responder.core.pointsfile import checked, read_points_file
 from responder.core.rows import TableError
 from responder.store import migrations
 from responder.store.engine import Database
+from responder.store.exercises import current
 from responder.store.queries import add_audit, read_places, read_points, save_places, save_points
 
 DATA = Path(__file__).resolve().parent.parent / "data"
@@ -68,7 +72,7 @@ def prepare(database: Database) -> Loaded:
 
 
 def load_points(database: Database, text: str, zone: str, now: datetime, real: bool, dry_run: bool = False) -> Loaded:
-    """Take in a points file. Raises TableError, DemoRefused."""
+    """Take in a points file. Raises TableError, DemoRefused, ExerciseGoesOn."""
     return _save(database, read_points_file(text, zone, now), now, real, dry_run)
 
 
@@ -90,7 +94,7 @@ def load_places(database: Database, text: str) -> Loaded:
     """Take in a places file; it replaces places of the same code. Raises TableError."""
     places = read_places_file(text)
     with database.write() as connection:
-        known = {place.code: place for place in read_places(connection)}
+        known = {place.code: place for place in read_places(connection, learnt=False)}
         changed = [place for place in places if known.get(place.code) != place]
         save_places(connection, changed, set(known))
     new = sum(place.code not in known for place in changed)
@@ -105,9 +109,22 @@ def _save(database: Database, points: list[Point], now: datetime, real: bool, dr
         stored = {point.id: (point, version) for point, version in read_points(connection)}
         known = {id: point for id, (point, _) in stored.items()}
         changed = checked(points, known)
+        _not_in_exercise(connection, changed)
         new = sum(point.id not in stored for point in changed)
         if not dry_run:
             save_points(connection, changed, {id: version for id, (_, version) in stored.items()}, now)
             for point in changed:
                 add_audit(connection, now, "import", "import", known.get(point.id), point)
     return Loaded(new, len(changed) - new, len(points) - len(changed))
+
+
+def _not_in_exercise(connection: Connection, points: Sequence[Point]) -> None:
+    """While an exercise goes on, no file activates a real point: pushes of it would have to wait."""
+    going = current(connection)
+    active = [point.id for point in points if point.status in ACTIVATED and not point.demo]
+    if going and active:
+        raise ExerciseGoesOn(
+            "the exercise {name} goes on, and the file activates points ({points}); end the exercise first",
+            name=going.name,
+            points=active[:5],
+        )

@@ -11,15 +11,17 @@ import phonenumbers
 from sqlalchemy.engine import Connection
 
 from responder.core.access import Operator, Permission, Role, require
+from responder.core.problem import Problem
 from responder.core.words import clean
-from responder.store import broadcasts as store
+from responder.store import accounts as store
+from responder.store.broadcasts import add_line
 from responder.store.engine import Database
 from responder.store.vault import Vault
 
 _NAME = re.compile(r"[a-z0-9åäö][a-z0-9åäö._@-]{0,39}")
 
 
-class StaffError(ValueError):
+class StaffError(Problem):
     """Something that an account may not be or become. Nothing was changed."""
 
 
@@ -35,6 +37,26 @@ class BadAccount(StaffError):
     """A name, number or role that an account cannot have."""
 
 
+class BadName(BadAccount):
+    """A name that an account cannot have, or that another has."""
+
+
+class BadPhone(BadAccount):
+    """What is no telephone number."""
+
+
+class BadDistricts(BadAccount):
+    """A reporter without a district could report nothing."""
+
+
+class OwnRole(BadAccount):
+    """Nobody makes themselves more, or less by mistake."""
+
+
+class NoSuchAccount(BadAccount):
+    """A name that no account has."""
+
+
 class LastAdmin(StaffError):
     """Without an admin nobody could ever add one."""
 
@@ -48,19 +70,23 @@ def add(
     now: datetime,
     districts: Sequence[str] = (),
     phone: str = "",
+    with_token: bool = True,
 ) -> str:
-    """The token of the new account, told this once. A bare shell adds the first account, an admin, and no other."""
-    name = _checked_name(name)
+    """The command-line token of the new account, told this once; "" where it shall have none.
+
+    A bare shell adds the first account, an admin, and no other.
+    """
+    name, phone = _checked_name(name), phone.strip()
     sealed = vault.seal(_checked_phone(phone)) if phone else b""
-    token = secrets.token_urlsafe(32)
-    account = Operator(name, role, tuple(dict.fromkeys(clean(d) for d in districts)), created_by=operator.name)
+    token = secrets.token_urlsafe(32) if with_token else ""
+    account = Operator(name, role, _checked_districts(role, districts), created_by=operator.name)
     with database.write() as connection:
         if store.read_accounts(connection):
             require(operator, Permission.OPERATORS)
         elif role is not Role.ADMIN:
-            raise BadAccount(f"the first account must be an admin, not {role}")
-        if not store.add_operator(connection, account, _hash(token), sealed, now.timestamp()):
-            raise BadAccount(f"there is already an account {name!r}")
+            raise BadAccount("the first account must be an admin, not {role}", role=role)
+        if not store.add_operator(connection, account, _hash(token) if token else "", sealed, now.timestamp()):
+            raise BadName("there is already an account '{name}'; choose another name", name=name)
         _line(connection, operator, "add", name, "", _json(role=role, districts=account.districts), now)
     return token
 
@@ -72,15 +98,33 @@ def accounts(database: Database, operator: Operator) -> list[store.Account]:
         return store.read_accounts(connection)
 
 
-def set_role(database: Database, operator: Operator, name: str, role: Role, now: datetime) -> None:
-    """Give an account another role; the last admin keeps theirs."""
+def account(database: Database, operator: Operator, name: str) -> store.Account:
+    """The account `name`. Raises NoSuchAccount."""
+    require(operator, Permission.OPERATORS)
+    with database.read() as connection:
+        return _account(connection, name)
+
+
+def set_role(
+    database: Database,
+    operator: Operator,
+    name: str,
+    role: Role,
+    now: datetime,
+    districts: Sequence[str] | None = None,
+) -> None:
+    """Give an account another role or other districts (None: those it has); the last admin keeps theirs."""
     require(operator, Permission.OPERATORS)
     with database.write() as connection:
         was = _enabled(connection, name)
+        held = _checked_districts(role, was.districts if districts is None else districts)
         if role is not Role.ADMIN:
             _not_the_last_admin(connection, name)
-        store.set_role(connection, name, role)
-        _line(connection, operator, "role", name, _json(role=was.role), _json(role=role), now)
+        if name == operator.name and role is not was.role:
+            raise OwnRole("nobody changes their own role; ask another admin")
+        store.set_role(connection, name, role, held)
+        before = _json(role=was.role, districts=was.districts)
+        _line(connection, operator, "role", name, before, _json(role=role, districts=held), now)
 
 
 def disable(database: Database, operator: Operator, name: str, now: datetime) -> None:
@@ -93,14 +137,26 @@ def disable(database: Database, operator: Operator, name: str, now: datetime) ->
         _line(connection, operator, "disable", name, _json(role=was.role), _json(disabled=True), now)
 
 
+def new_token(database: Database, operator: Operator, name: str, now: datetime) -> str:
+    """Another token for the command line, one's own or anybody's as an admin; the one before opens nothing any more."""
+    token = secrets.token_urlsafe(32)
+    _set_token(database, operator, name, _hash(token), "token", now)
+    return token
+
+
+def withdraw_token(database: Database, operator: Operator, name: str, now: datetime) -> None:
+    """The account has no token any more: nobody works as it on the command line."""
+    _set_token(database, operator, name, "", "withdraw token", now)
+
+
 def signed_in(database: Database, token: str) -> Operator:
     """Whose `token` it is. Raises UnknownToken, Disabled or StoreAway."""
     with database.read() as connection:
         found = store.account_with(connection, _hash(token))
     if found is None:
-        raise UnknownToken("RESPONDER_TOKEN: no account has this token")
+        raise UnknownToken("no account has this token; check it, or ask an admin for another")
     if found.disabled_at is not None:
-        raise Disabled(f"RESPONDER_TOKEN: the account {found.operator.name} is disabled")
+        raise Disabled("the account {name} is disabled; ask an admin", name=found.operator.name)
     account = found.operator
     return Operator(account.name, account.role, account.districts, account.created_by, signed_in=True)
 
@@ -108,8 +164,8 @@ def signed_in(database: Database, token: str) -> Operator:
 def _checked_name(name: str) -> str:
     name = clean(name).lower()
     if not _NAME.fullmatch(name):
-        raise BadAccount(
-            f"{name!r}: a name is letters, digits and . _ - @, at most 40, and begins with a letter or digit"
+        raise BadName(
+            "'{name}': a name is letters, digits and . _ - @, at most 40, and begins with a letter or digit", name=name
         )
     return name
 
@@ -118,35 +174,59 @@ def _checked_phone(phone: str) -> str:
     try:
         number = phonenumbers.parse(phone, None)
     except phonenumbers.NumberParseException:
-        raise BadAccount(f"phone {phone!r}: not in international form, such as +46701234567") from None
+        raise BadPhone(
+            "phone '{phone}' is not in international form; write it like +46701234567", phone=phone
+        ) from None
     if not phonenumbers.is_possible_number(number):
-        raise BadAccount(f"phone {phone!r}: no such number is possible")
+        raise BadPhone("phone '{phone}' cannot be a number; check its digits", phone=phone)
     return str(phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164))
 
 
+def _checked_districts(role: Role, districts: Sequence[str]) -> tuple[str, ...]:
+    named = tuple(dict.fromkeys(name for name in map(clean, districts) if name))
+    if role is Role.REPORTER and not named:
+        raise BadDistricts("a reporter needs at least one district; choose those whose points they report on")
+    return named
+
+
+def _set_token(database: Database, operator: Operator, name: str, token_hash: str, action: str, now: datetime) -> None:
+    if name != operator.name or not operator.signed_in:
+        require(operator, Permission.OPERATORS)
+    with database.write() as connection:
+        _enabled(connection, name)
+        store.set_credentials(connection, name, token_hash=token_hash)
+        _line(connection, operator, action, name, "", "", now)
+
+
+def _account(connection: Connection, name: str) -> store.Account:
+    found = store.read_account(connection, name)
+    if found is None:
+        raise NoSuchAccount("no account is called '{name}'; look it up in the list of accounts", name=name)
+    return found
+
+
 def _enabled(connection: Connection, name: str) -> Operator:
-    for account in store.read_accounts(connection):
-        if account.operator.name == name:
-            if account.disabled_at is not None:
-                raise BadAccount(f"the account {name!r} is disabled already")
-            return account.operator
-    raise BadAccount(f"no account is called {name!r}; `responder operator list` lists them")
+    found = _account(connection, name)
+    if found.disabled_at is not None:
+        raise BadAccount("the account '{name}' is disabled already", name=name)
+    return found.operator
 
 
 def _not_the_last_admin(connection: Connection, name: str) -> None:
+    """Whoever was made an admin and has never come in does not count: their invitation may lapse."""
     admins = {
         account.operator.name
         for account in store.read_accounts(connection)
-        if account.operator.role is Role.ADMIN and account.disabled_at is None
+        if account.operator.role is Role.ADMIN and account.enters
     }
     if admins == {name}:
-        raise LastAdmin(f"{name} is the last admin; make somebody else one first")
+        raise LastAdmin("{name} is the last admin; make somebody else one first", name=name)
 
 
 def _line(
     connection: Connection, operator: Operator, action: str, name: str, before: str, after: str, now: datetime
 ) -> None:
-    store.add_line(connection, now, operator.name, action, f"operator:{name}", before, after)
+    add_line(connection, now, operator.name, action, f"operator:{name}", before, after)
 
 
 def _json(**values: object) -> str:

@@ -13,13 +13,14 @@ from typing import Any
 import click
 
 from responder import demo as phone
-from responder.actions import load, publish, staff
+from responder.actions import announce, load, publish, staff
 from responder.app import create_app
-from responder.core.access import Forbidden
-from responder.core.broadcast import BroadcastError
+from responder.core.access import NotSignedIn
+from responder.core.broadcast import BadTarget
 from responder.core.flow import FlowError, mermaid
 from responder.core.points import Status, standing
 from responder.core.pointsfile import write_points_file
+from responder.core.problem import Problem
 from responder.core.rows import TableError
 from responder.core.segments import cost
 from responder.doctor import examine
@@ -29,13 +30,22 @@ from responder.settings import SettingsError, load_settings
 from responder.store.engine import Database, StoreAway
 from responder.store.queries import read_points
 from responder.web.handset import Handset, LineError, in_process, over_http
+from responder.web.simulator import PASSWORD
 from responder.wiring import utc_now, wire
 
 Command = Callable[..., Any]
 _TOLD = (
-    SettingsError, FlowError, TableError, StoreAway, LineError, publish.ChangeRefused, load.DemoRefused, OSError,
-    BroadcastError, Forbidden, staff.StaffError,
+    SettingsError, FlowError, TableError, StoreAway, LineError, load.DemoRefused, OSError, Problem,
 )  # fmt: skip
+_TYPED: dict[type[Problem], str] = {  # what helps only somebody who types
+    NotSignedIn: "put your token in RESPONDER_TOKEN",
+    staff.UnknownToken: "RESPONDER_TOKEN",
+    staff.Disabled: "RESPONDER_TOKEN",
+    staff.NoSuchAccount: "`responder operator list`",
+    BadTarget: "--to takes everyone, district:NAME, area:NAME, postcode:12345 or point:ID",
+    announce.NoSuchBroadcast: "`responder broadcast list`",
+    announce.TooDear: "SPEND_PER_DAY",
+}
 
 
 def _plainly(command: Command) -> Command:
@@ -46,7 +56,8 @@ def _plainly(command: Command) -> Command:
         try:
             return command(*args, **options)
         except _TOLD as error:
-            raise click.ClickException(str(error)) from error
+            hint = next((said for kind, said in _TYPED.items() if isinstance(error, kind)), "")
+            raise click.ClickException(f"{error} ({hint})" if hint else str(error)) from error
 
     return told
 
@@ -95,16 +106,19 @@ def demo(port: int, serve: bool) -> None:
     app = create_app(settings)
     logging.getLogger().setLevel(logging.WARNING)
     service = app.extensions["responder"]
+    app.config[PASSWORD] = phone.a_password()
+    phone.demo_staff(service, app.config[PASSWORD])
     with phone.served(app, "127.0.0.1", port), closing(service.database), Jobs(service):
         click.echo(f"Trygghetssvar answers at {url} (DEMO points, {settings.database_url})")
         handset = Handset(over_http(url), url, settings.twilio_auth_token, phone.ASKING)
         phone.transcript(handset, click.echo)
         phone.story(handset, service, click.echo)
+        click.echo(f"--- look around ---\n{phone.invitation(url, app.config[PASSWORD])}")
         click.echo("--- your turn: text it, or /call it; Ctrl-D ends ---")
         handset.number = "+46700000002"
         phone.converse(handset, False, _typed(), click.echo)
         if serve:
-            click.echo(f"Serving at {url}; Ctrl-C ends.")
+            click.echo(f"Serving at {url}; Ctrl-C ends.\n{phone.invitation(url, app.config[PASSWORD])}")
             with suppress(KeyboardInterrupt):
                 threading.Event().wait()
 
@@ -171,6 +185,18 @@ def point() -> None:
     """One point."""
 
 
+def _noted(command: Command) -> Command:
+    """The options for what operators tell each other."""
+    for option in (
+        click.option("--supplies", help='Notes on supplies; "" removes them.'),
+        click.option("--staffing", help='Notes on staff; "" removes them.'),
+        click.option("--visitors", help='How many people are in it now; "" removes it.'),
+        click.option("--capacity", help='How many people it holds; "" removes it.'),
+    ):
+        command = option(command)
+    return command
+
+
 @point.command(name="set")
 @click.argument("id")
 @click.option("--status", required=True, type=click.Choice([s.value for s in Status]))
@@ -180,20 +206,48 @@ def point() -> None:
 @click.option("--note", help='"" removes it.')
 @click.option("--phone", help="For on_call.")
 @click.option("--moved-to", help="For moved: the new name and address.")
+@click.option("--service", "services", multiple=True, help="All that it offers, one each. Left out: as before.")
+@_noted
 @click.option("--by", default="", help="By whom it was decided. Who typed it is known from RESPONDER_TOKEN.")
 @click.option("--decision", default="", help="The decision it rests on.")
 @click.option(
     "--seen", type=int, help="The version you looked at (`responder points`): refused if it has changed since."
 )
 @_plainly
-def point_set(id: str, status: str, by: str, decision: str, seen: int | None, **fields: Any) -> None:
+def point_set(
+    id: str, status: str, services: tuple[str, ...], by: str, decision: str, seen: int | None, **fields: Any
+) -> None:
     """Say what a point is now; this also confirms it. Whose answer changes hears of it once it has settled."""
     settings = load_settings()
-    change = publish.Change(Status(status), **fields)
+    change = publish.Change(Status(status), services=services or None, **fields)
     database, now = Database(settings.database_url), utc_now()
     _, after = publish.set_point(database, id, change, who(database), settings.timezone, now, decision, by, seen)
     told = standing(after, now, settings.timezone, timedelta(hours=settings.stale_after))
     click.echo(f"{after.id} ({after.name}): {after.status}, told as {told.kind}")
+
+
+@point.command(name="confirm")
+@click.argument("id")
+@click.option("--seen", type=int, help="The version you looked at: refused if it has changed since.")
+@_plainly
+def point_confirm(id: str, seen: int | None) -> None:
+    """Say that a point is still open and nothing has changed."""
+    settings = load_settings()
+    database = Database(settings.database_url)
+    _, after = publish.confirm(database, id, who(database), settings.timezone, utc_now(), seen)
+    click.echo(f"{after.id} ({after.name}): {after.status}, confirmed")
+
+
+@point.command(name="note")
+@click.argument("id")
+@_noted
+@_plainly
+def point_note(id: str, **fields: Any) -> None:
+    """Note how full or well supplied a point is: residents never hear of it, and it confirms nothing."""
+    settings = load_settings()
+    database = Database(settings.database_url)
+    _, after = publish.note(database, id, publish.Notes(**fields), who(database), settings.timezone, utc_now())
+    click.echo(f"{after.id} ({after.name}): noted")
 
 
 @main.command()
@@ -271,8 +325,15 @@ def _typed() -> Iterator[str]:
 
 
 from responder.cli.broadcasts import broadcast, deliveries, delivery  # noqa: E402 - they need what is above
+from responder.cli.exercises import exercise  # noqa: E402
+from responder.cli.inbox import alias, inbox  # noqa: E402
+from responder.cli.journal import audit, shift  # noqa: E402
 from responder.cli.operators import operator, who  # noqa: E402
+from responder.cli.readiness import geojson, readiness  # noqa: E402
 from responder.cli.service import jobs, subscriptions  # noqa: E402
 
-for _command in (broadcast, deliveries, delivery, jobs, operator, subscriptions):
+for _command in (broadcast, deliveries, delivery, exercise, jobs, operator, subscriptions, readiness):
     main.add_command(_command)
+for _command in (alias, audit, inbox, shift):
+    main.add_command(_command)
+export.add_command(geojson)

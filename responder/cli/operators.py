@@ -6,6 +6,7 @@ import os
 import click
 
 from responder.actions import staff
+from responder.actions.signin import Door
 from responder.cli import _plainly
 from responder.core.access import Operator, Role, shell
 from responder.settings import Settings, key_list, load_settings
@@ -38,6 +39,12 @@ def number(vault: Vault, sealed: bytes) -> str:
         return "(sealed by a key that is gone)"
 
 
+def invitation(settings: Settings, database: Database, by: Operator, name: str) -> str:
+    """The address at which `name` chooses a password."""
+    door = Door(database, vault_of(settings), settings)
+    return f"{settings.public_url}/console/invitation/{door.invite(by, name, utc_now())}"
+
+
 @click.group()
 def operator() -> None:
     """Who runs the service. Without RESPONDER_TOKEN you are shell:USER, who never approves."""
@@ -50,12 +57,36 @@ def operator() -> None:
 @click.option("--phone", default="", help="International form, such as +46701234567.")
 @_plainly
 def operator_add(name: str, role: str, districts: tuple[str, ...], phone: str) -> None:
-    """Add an account and print its token, once. The first must be an admin."""
+    """Add an account; print its token, and the address at which they choose a password, once. The first must be an
+    admin.
+    """
     settings = load_settings()
     database = Database(settings.database_url)
     vault, by = vault_of(settings), who(database)
     token = staff.add(database, vault, by, name, Role(role), utc_now(), districts, phone)
     click.echo(f"{TOKEN}={token}")
+    click.echo(invitation(settings, database, by, name.strip().lower()))
+    click.echo("Both are shown once; only their hashes are kept. The address is good for three days.", err=True)
+
+
+@operator.command(name="invite")
+@click.argument("name")
+@_plainly
+def operator_invite(name: str) -> None:
+    """Print an address at which somebody chooses a password. Password, codes and browsers of before are ended."""
+    settings = load_settings()
+    database = Database(settings.database_url)
+    click.echo(invitation(settings, database, who(database), name))
+    click.echo("This is shown once. It is good for three days.", err=True)
+
+
+@operator.command(name="token")
+@click.argument("name")
+@_plainly
+def operator_token(name: str) -> None:
+    """Print a new token for the command line, yours or as an admin anybody's. The one before is ended."""
+    database = Database(load_settings().database_url)
+    click.echo(f"{TOKEN}={staff.new_token(database, who(database), name, utc_now())}")
     click.echo("This is shown once; only its hash is kept.", err=True)
 
 
@@ -79,11 +110,12 @@ def operator_list() -> None:
 @operator.command(name="role")
 @click.argument("name")
 @click.argument("role", type=ROLES)
+@click.option("--district", "districts", multiple=True, help="Other districts. Repeat it. None: those they have.")
 @_plainly
-def operator_role(name: str, role: str) -> None:
-    """Give an account another role."""
+def operator_role(name: str, role: str, districts: tuple[str, ...]) -> None:
+    """Give an account another role, or other districts."""
     database = Database(load_settings().database_url)
-    staff.set_role(database, who(database), name, Role(role), utc_now())
+    staff.set_role(database, who(database), name, Role(role), utc_now(), districts or None)
     click.echo(f"{name}: {role}")
 
 
@@ -91,7 +123,7 @@ def operator_role(name: str, role: str) -> None:
 @click.argument("name")
 @_plainly
 def operator_disable(name: str) -> None:
-    """End an account: its token opens nothing any more."""
+    """End an account: nothing of theirs opens anything any more."""
     database = Database(load_settings().database_url)
     staff.disable(database, who(database), name, utc_now())
     click.echo(f"{name}: disabled")

@@ -1,4 +1,4 @@
-"""Named reads and writes for broadcasts, whom they reach, and the operators who write them. Nothing here decides."""
+"""Named reads and writes for broadcasts and whom they reach. Nothing here decides."""
 
 import json
 from collections.abc import Sequence
@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import insert, text
+from sqlalchemy import bindparam, insert, text
 from sqlalchemy.engine import Connection
 
-from responder.core.access import SHELL, Operator, Role
+from responder.core.access import SHELL
 from responder.core.broadcast import Audience, Broadcast, State
 from responder.core.delivery import REACHED
 from responder.store import outbox
@@ -83,10 +83,71 @@ def read_broadcast(connection: Connection, id: int) -> Broadcast | None:
     return _broadcast(row._mapping) if row else None
 
 
-def read_broadcasts(connection: Connection, most: int) -> list[Broadcast]:
-    """The newest `most` that people can do something about, newest first."""
-    sql = f"SELECT {_COLUMNS} FROM broadcasts WHERE kind <> 'system' ORDER BY id DESC LIMIT :most"
-    return [_broadcast(row._mapping) for row in connection.execute(text(sql), {"most": most})]
+def read_broadcasts(connection: Connection, most: int, state: str = "") -> list[Broadcast]:
+    """The newest `most` that people can do something about, newest first; in one state, or in any."""
+    sql = (
+        f"SELECT {_COLUMNS} FROM broadcasts WHERE kind <> 'system'{' AND state = :state' if state else ''}"
+        " ORDER BY id DESC LIMIT :most"
+    )
+    return [_broadcast(row._mapping) for row in connection.execute(text(sql), {"most": most, "state": state})]
+
+
+def read_under_way(connection: Connection, states: Sequence[State]) -> list[Broadcast]:
+    """Those in one of `states`, oldest first."""
+    sql = text(f"SELECT {_COLUMNS} FROM broadcasts WHERE kind <> 'system' AND state IN :states ORDER BY id")
+    values = {"states": [state.value for state in states]}
+    rows = connection.execute(sql.bindparams(bindparam("states", expanding=True)), values)
+    return [_broadcast(row._mapping) for row in rows]
+
+
+def read_retriable(connection: Connection) -> list[Broadcast]:
+    """Those that are done, but of which a delivery may yet come back and be tried again."""
+    sql = (
+        f"SELECT {_COLUMNS} FROM broadcasts b WHERE kind <> 'system' AND state = 'done' AND EXISTS (SELECT 1 FROM"
+        " deliveries d WHERE d.broadcast_id = b.id AND d.state IN ('queued', 'sending', 'accepted', 'sent', 'unknown'))"
+    )
+    return [_broadcast(row._mapping) for row in connection.execute(text(sql))]
+
+
+def corrections(connection: Connection) -> dict[int, int]:
+    """Broadcast to the one that corrects it, the newest."""
+    rows = connection.execute(
+        text("SELECT corrects, max(id) FROM broadcasts WHERE corrects IS NOT NULL GROUP BY corrects")
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+def made_of(connection: Connection, id: int) -> dict[tuple[str, str], int]:
+    """(language, channel) to how many deliveries the broadcast `id` has."""
+    sql = "SELECT language, channel, count(*) FROM deliveries WHERE broadcast_id = :id GROUP BY language, channel"
+    return {(row[0], row[1]): row[2] for row in connection.execute(text(sql), {"id": id})}
+
+
+def targets(connection: Connection, id: int) -> dict[str, int]:
+    """Key (core.told) of the answer that deliveries of a push were made for, to how many they are."""
+    sql = "SELECT target, count(*) FROM deliveries WHERE broadcast_id = :id GROUP BY target"
+    return {row[0]: row[1] for row in connection.execute(text(sql), {"id": id})}
+
+
+def progress_of(connection: Connection, ids: Sequence[int]) -> dict[int, dict[str, int]]:
+    """How many deliveries of each of `ids` are in each state. Grouped as the index is: no sorting, no table."""
+    sql = text(
+        "SELECT broadcast_id, state, count(*) FROM deliveries WHERE broadcast_id IN :ids"
+        " GROUP BY broadcast_id, channel, state"
+    )
+    found: dict[int, dict[str, int]] = {id: {} for id in ids}
+    for row in connection.execute(sql.bindparams(bindparam("ids", expanding=True)), {"ids": list(ids)}):
+        found[row[0]][row[1]] = found[row[0]].get(row[1], 0) + row[2]
+    return found
+
+
+def moved_since(connection: Connection, id: int, since: float) -> int:
+    """How many deliveries of a broadcast were taken up after `since` and have left us, or are over."""
+    sql = (
+        "SELECT count(*) FROM deliveries WHERE broadcast_id = :id AND claimed_at > :since"
+        " AND state IN ('accepted', 'sent', 'delivered', 'failed')"
+    )
+    return int(connection.execute(text(sql), {"id": id, "since": since}).scalar_one())
 
 
 def counts(connection: Connection, selection: Selection) -> dict[tuple[str, str], int]:
@@ -131,8 +192,7 @@ def recent_recipients(connection: Connection, operator: str, since: float, other
 
 def progress(connection: Connection, id: int) -> dict[str, int]:
     """How many deliveries of the broadcast `id` are in each state."""
-    sql = "SELECT state, count(*) FROM deliveries WHERE broadcast_id = :id GROUP BY state ORDER BY state"
-    return {row[0]: row[1] for row in connection.execute(text(sql), {"id": id})}
+    return dict(sorted(progress_of(connection, [id])[id].items()))
 
 
 def read_deliveries(connection: Connection, state: str, broadcast: int | None, most: int) -> list[Delivery]:
@@ -192,51 +252,6 @@ def point_ids(connection: Connection) -> frozenset[str]:
     return frozenset(connection.execute(text("SELECT id FROM points")).scalars())
 
 
-def add_operator(connection: Connection, operator: Operator, token_hash: str, phone_sealed: bytes, now: float) -> bool:
-    """Insert an account; False if the name is taken."""
-    sql = (
-        "INSERT INTO operators (name, role, districts, token_hash, phone_sealed, created_by, created_at) VALUES"
-        " (:name, :role, :districts, :token_hash, :phone, :created_by, :now) ON CONFLICT DO NOTHING"
-    )
-    values = {
-        "name": operator.name, "role": operator.role.value, "created_by": operator.created_by,
-        "districts": json.dumps(operator.districts, ensure_ascii=False), "token_hash": token_hash,
-        "phone": phone_sealed, "now": now,
-    }  # fmt: skip
-    return connection.execute(text(sql), values).rowcount > 0
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """An operator's row; `operator` is not signed in by being read."""
-
-    operator: Operator
-    phone_sealed: bytes
-    created_at: float
-    disabled_at: float | None
-
-
-def read_accounts(connection: Connection) -> list[Account]:
-    """All accounts, by name."""
-    return [_account(row) for row in connection.execute(text(f"{_ACCOUNTS} ORDER BY name"))]
-
-
-def account_with(connection: Connection, token_hash: str) -> Account | None:
-    """The account that has this token, or None."""
-    row = connection.execute(text(f"{_ACCOUNTS} WHERE token_hash = :hash"), {"hash": token_hash}).first()
-    return _account(row) if row else None
-
-
-def set_role(connection: Connection, name: str, role: Role) -> None:
-    """Give the account another role."""
-    connection.execute(text("UPDATE operators SET role = :role WHERE name = :name"), {"name": name, "role": role.value})
-
-
-def disable(connection: Connection, name: str, now: float) -> None:
-    """The account's token opens nothing any more."""
-    connection.execute(text("UPDATE operators SET disabled_at = :now WHERE name = :name"), {"name": name, "now": now})
-
-
 def add_line(
     connection: Connection,
     at: datetime,
@@ -256,14 +271,6 @@ def broadcast_to_json(broadcast: Broadcast) -> str:
     """A broadcast for the audit log."""
     row = asdict(broadcast) | {"audience": broadcast.audience.tokens()}
     return json.dumps(row, ensure_ascii=False, sort_keys=True)
-
-
-_ACCOUNTS = "SELECT name, role, districts, created_by, phone_sealed, created_at, disabled_at FROM operators"
-
-
-def _account(row: Any) -> Account:
-    operator = Operator(row.name, Role(row.role), tuple(json.loads(row.districts)), row.created_by)
-    return Account(operator, row.phone_sealed, row.created_at, row.disabled_at)
 
 
 def _values(broadcast: Broadcast) -> dict[str, Any]:

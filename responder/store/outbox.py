@@ -16,6 +16,7 @@ from responder.core.told import as_said, entries
 from responder.store.engine import Prepared
 from responder.store.tables import utc_param
 
+BY_HAND = "by_hand"  # what an operator answers to a text that was not understood
 FOLLOW_UP = "follow_up"  # to somebody who asked, of a point that has closed since
 
 _COLUMNS = (
@@ -73,9 +74,16 @@ class Taken:
         )  # fmt: skip
 
 
+# Nothing real leaves while an exercise goes on, nothing of an exercise outside one; what residents asked for always.
+_FITS = "(b.kind = 'system' OR b.exercise = EXISTS (SELECT 1 FROM exercises WHERE current = 1))"
+
+
 def sending(connection: Connection) -> list[Row[Any]]:
     """(id, priority, kind, texts, fallback) of the broadcasts whose deliveries go out now, the most urgent first."""
-    sql = "SELECT id, priority, kind, texts, fallback FROM broadcasts WHERE state = 'sending' ORDER BY priority, id"
+    sql = (
+        "SELECT id, priority, kind, texts, fallback FROM broadcasts b WHERE state = 'sending'"
+        f" AND {_FITS} ORDER BY priority, id"
+    )
     return list(connection.execute(text(sql)))
 
 
@@ -374,6 +382,12 @@ def finish(connection: Connection, now: float) -> int:
         ),
         values,
     ).rowcount
+    empty_stopped(connection, now)
+    return ended
+
+
+def empty_stopped(connection: Connection, now: float) -> None:
+    """What waits in broadcasts that were stopped is stopped too."""
     connection.execute(
         text(
             "UPDATE deliveries SET state = 'stopped', settled_at = :now WHERE state = 'queued'"
@@ -382,7 +396,6 @@ def finish(connection: Connection, now: float) -> int:
         ),
         {"now": now},
     )
-    return ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -417,20 +430,20 @@ def waiting(engine: Engine) -> Prepared:
     """Whether anything of a `:channel` may go `:now`: a row if so."""
     return Prepared(
         engine,
-        "SELECT 1 FROM broadcasts b JOIN deliveries d ON d.broadcast_id = b.id WHERE b.state = 'sending'"
+        f"SELECT 1 FROM broadcasts b JOIN deliveries d ON d.broadcast_id = b.id WHERE b.state = 'sending' AND {_FITS}"
         " AND d.channel = :channel AND d.state = 'queued' AND d.not_before <= :now LIMIT 1",
     )
 
 
 def check(engine: Engine) -> Prepared:
-    """The last look before a POST: the delivery's state and owner, its broadcast's state, the points' version, and
-    whether the number said STOPP.
+    """The last look before a POST: the delivery's state and owner, its broadcast's state, the points' version, whether
+    the number said STOPP, and whether the broadcast may leave now, as an exercise or not as one.
     """
     return Prepared(
         engine,
         "SELECT d.state, d.owner, b.state, m.value, EXISTS (SELECT 1 FROM suppressions s WHERE s.number_hash ="
-        " d.number_hash) FROM deliveries d JOIN broadcasts b ON b.id = d.broadcast_id JOIN meta m ON m.key = 'points'"
-        " WHERE d.id = :id",
+        f" d.number_hash), {_FITS} FROM deliveries d JOIN broadcasts b ON b.id = d.broadcast_id"
+        " JOIN meta m ON m.key = 'points' WHERE d.id = :id",
     )
 
 
@@ -442,6 +455,18 @@ def tell_operator(connection: Connection, row: dict[str, Any]) -> int:
         " ON CONFLICT DO NOTHING"
     )
     return connection.execute(text(sql), row).rowcount
+
+
+def answer_by_hand(connection: Connection, row: dict[str, Any]) -> int:
+    """Queue an operator's answer to a turn: hash, sealed, body, language, turn, now, and a `serial` of which each
+    number gets one.
+    """
+    sql = (
+        "INSERT INTO deliveries (broadcast_id, kind, number_hash, number_sealed, channel, language, serial, turn_id,"
+        " state, body, created_at) VALUES (1, :kind, :hash, :sealed, 'text', :language, :serial, :turn, 'queued',"
+        " :body, :now) ON CONFLICT DO NOTHING"
+    )
+    return connection.execute(text(sql), {**row, "kind": BY_HAND}).rowcount
 
 
 def purge_deliveries(connection: Connection, before: float, most: int) -> int:

@@ -62,7 +62,7 @@ class People:
         self._said_stop = prepared("SELECT count(*) FROM suppressions WHERE number_hash IN (:hashes)")
         self._requests = prepared(
             "SELECT count(*) FROM deliveries WHERE number_hash IN (:hashes) AND broadcast_id = 1"
-            " AND created_at > :since"
+            " AND kind IN ('agree', 'address') AND created_at > :since"
         )
         self._subscribe = prepared(
             "INSERT INTO subscriptions (number_hash, number_sealed, channel, language, place, service, state, exercise,"

@@ -219,3 +219,10 @@ def taken_in(connection: Connection, run: float, until: float) -> None:
     """The changes of points up to `until` are dealt with by the push `run`."""
     sql = text("UPDATE audit SET run = :run WHERE run IS NULL AND at <= :at AND subject NOT LIKE '%:%'")
     connection.execute(sql.bindparams(utc_param(until)), {"run": run})
+
+
+def is_untold(connection: Connection, now: float) -> bool:
+    """Whether somebody has changed a point and no push has taken it in yet."""
+    due = text("SELECT 1 FROM due WHERE job = 'push' AND done_at IS NULL AND at <= :now LIMIT 1")
+    untaken = text("SELECT 1 FROM audit WHERE run IS NULL AND subject NOT LIKE '%:%' LIMIT 1")
+    return bool(connection.execute(due, {"now": now}).first() and connection.execute(untaken).first())

@@ -176,16 +176,27 @@ def save_points(connection: Connection, points: Sequence[Point], known: dict[str
         add_due(connection, PUSH, {moment.timestamp() for point in points for moment in moments(point, now)})
 
 
-def read_places(connection: Connection) -> list[Place]:
-    """Every place, by code."""
+def read_places(connection: Connection, learnt: bool = True) -> list[Place]:
+    """Every place, by code; with `learnt`, also by the words that operators have learnt from residents."""
+    words = _learnt(connection) if learnt else {}
     return [
         Place(
             code=row.code, name=row.name, kind=PlaceKind(row.kind), lat=row.lat, lon=row.lon, accuracy=row.accuracy,
             district=row.district, municipality=row.municipality,
-            aliases=tuple(filter(None, row.aliases.split("|"))), near=row.near, method=row.method,
+            aliases=(*filter(None, row.aliases.split("|")), *words.get(row.code, ())), near=row.near, method=row.method,
         )
         for row in connection.execute(select(*PlaceRow.__table__.columns).order_by(text("code")))  # type: ignore[attr-defined]
     ]  # fmt: skip
+
+
+def _learnt(connection: Connection) -> dict[str, list[str]]:
+    """The aliases in use of each place, oldest first."""
+    found: dict[str, list[str]] = {}
+    for place, alias in connection.execute(
+        text("SELECT place, alias FROM aliases WHERE removed_at IS NULL ORDER BY id")
+    ):
+        found.setdefault(place, []).append(alias)
+    return found
 
 
 def save_places(connection: Connection, places: Sequence[Place], known: set[str]) -> None:
@@ -252,6 +263,11 @@ def counts(connection: Connection) -> dict[str, int]:
     return {
         name: connection.execute(select(func.count()).select_from(table)).scalar_one() for name, table in tables.items()
     }
+
+
+def places_changed(connection: Connection) -> None:
+    """Tell the workers that places are called otherwise."""
+    _bump(connection, "places")
 
 
 def _bump(connection: Connection, key: str) -> None:

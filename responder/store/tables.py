@@ -244,7 +244,10 @@ class DeliveryRow(SQLModel, table=True):
 
 
 class OperatorRow(SQLModel, table=True):
-    """Somebody who runs the service. `token_hash`: SHA-256 of the token that the command line signs in with."""
+    """Somebody who runs the service. `token_hash`: SHA-256 of the token that the command line signs in with, "" for
+    none; `invite_hash`: of the one that lets them choose a password. `recovery`: SHA-256 of the codes that are left, as
+    JSON. `totp_step`: the last time step a code was taken for, so that none is taken twice.
+    """
 
     __tablename__ = "operators"
     name: str = Field(primary_key=True)
@@ -255,6 +258,105 @@ class OperatorRow(SQLModel, table=True):
     created_by: str
     created_at: float
     disabled_at: float | None = None
+    password_hash: str = ""
+    totp_sealed: bytes = Field(default=b"", sa_type=LargeBinary)
+    totp_step: int = 0
+    recovery: str = "[]"
+    invite_hash: str = ""
+    invite_until: float = 0.0
+    language: str = "sv"
+
+
+class SessionRow(SQLModel, table=True):
+    """A browser that somebody is signed in with. `id_hash`: SHA-256 of what its cookie holds. `seen_at` moves with what
+    a person does, never by polling; `fresh_at` is when they last proved who they are.
+    """
+
+    __tablename__ = "sessions"
+    id_hash: str = Field(primary_key=True)
+    operator: str = Field(index=True)
+    created_at: float
+    seen_at: float
+    fresh_at: float
+    address: str
+    agent: str
+    ended_at: float | None = None
+
+
+class FailureRow(SQLModel, table=True):
+    """Attempts to sign in that failed, by account ("a:...") and by address ("i:...")."""
+
+    __tablename__ = "failures"
+    scope: str = Field(primary_key=True)
+    count: int
+    last_at: float
+
+
+class AliasRow(SQLModel, table=True):
+    """A word that residents use for a place, as operators learnt from what was not understood."""
+
+    __tablename__ = "aliases"
+    id: int | None = Field(default=None, primary_key=True)
+    alias: str
+    place: str
+    added_by: str
+    added_at: float
+    removed_by: str = ""
+    removed_at: float | None = None
+
+
+class HandledRow(SQLModel, table=True):
+    """Words that were not understood and that somebody has dealt with, as a keyed hash."""
+
+    __tablename__ = "handled"
+    words_hash: bytes = Field(sa_type=LargeBinary, primary_key=True)
+    who: str
+    at: float
+
+
+class NoteRow(SQLModel, table=True):
+    """A line of the shift log: a note, or somebody who goes on or off duty (`kind` "note", "on", "off")."""
+
+    __tablename__ = "notes"
+    id: int | None = Field(default=None, primary_key=True)
+    at: float
+    who: str
+    kind: str
+    text: str = Field(default="", sa_type=Text)
+
+
+class ExerciseRow(SQLModel, table=True):
+    """An exercise. `current` is 1 while it goes on and NULL after, so that only one does at a time."""
+
+    __tablename__ = "exercises"
+    id: int | None = Field(default=None, primary_key=True)
+    name: str
+    begun_by: str
+    begun_at: float
+    ended_by: str = ""
+    ended_at: float | None = None
+    current: int | None = Field(default=1, unique=True)
+
+
+class PlayedPointRow(SQLModel, table=True):
+    """What a point is in the exercise that goes on, where that differs from what it is."""
+
+    __tablename__ = "played_points"
+    id: str = Field(primary_key=True)
+    version: int
+    data: str = Field(sa_type=Text)
+
+
+class ReportRow(SQLModel, table=True):
+    """A district's report for half a year, such as "2026-2": when it is due, who signed it and what they said."""
+
+    __tablename__ = "reports"
+    district: str = Field(primary_key=True)
+    period: str = Field(primary_key=True)
+    deadline: str = ""  # ISO 8601 date
+    signed_by: str = ""
+    signed_at: float | None = None
+    note: str = Field(default="", sa_type=Text)
 
 
 class DueRow(SQLModel, table=True):

@@ -22,6 +22,7 @@ from responder.core.flow import Flow
 from responder.core.places import Gazetteer
 from responder.settings import Settings
 from responder.store import broadcasts as store
+from responder.store import exercises
 from responder.store.engine import Database
 from responder.store.queries import audit_log, save_points
 from tests.conftest import NOW, a_point
@@ -71,6 +72,11 @@ class Desk:
         """What a SELECT finds."""
         with self.announcer.database.read() as connection:
             return [tuple(row) for row in connection.execute(text(sql), values)]
+
+    def exercise(self) -> None:
+        """An exercise begins."""
+        with self.announcer.database.write() as connection:
+            assert exercises.begin(connection, "Höstövning", "anna", self.now.timestamp())
 
     def draft(self, *to: str, by: Operator = ANNA, **how: object) -> Broadcast:
         """A draft that says Hej."""
@@ -205,6 +211,7 @@ class TestWhoHears:
         desk.subscribe("enrolled", exercise=True)
         desk.subscribe("other", told="open farsta-1 open 0")
         desk.ask("asked", ";farsta-1 open 0")
+        desk.exercise()
         sent = desk.sent("district:Farsta", "point:farsta-1", exercise=True)
         assert desk.heard(sent) == ["enrolled"]
         assert sent.texts == {"sv": "ÖVNING. Hej /Stockholms stad ÖVNING"}
@@ -260,15 +267,15 @@ class TestTexts:
     def test_a_free_text_is_needed_in_a_language_there_is(self, desk: Desk) -> None:
         with pytest.raises(BroadcastError, match="no text"):
             desk.draft(texts={}, fallback="")
-        with pytest.raises(BadText, match="text xx: no such language; there is sv, en"):
+        with pytest.raises(BadText, match="text xx: no such language; choose among sv, en"):
             desk.draft(texts={"xx": "Hej"}, fallback="")
-        with pytest.raises(BadText, match="text en: named as the fallback, but there is no text in it"):
+        with pytest.raises(BadText, match="text en: chosen as the fallback, but there is no such text"):
             desk.draft(fallback="en")
 
     def test_every_language_with_recipients_needs_a_text_before_it_is_submitted(self, desk: Desk) -> None:
         desk.subscribe("1", language="en")
         made = desk.draft(fallback="")
-        assert "no text in en" in desk.announcer.show(ANNA, made.id, NOW).lacking
+        assert "no text in en" in str(desk.announcer.show(ANNA, made.id, NOW).lacking)
         with pytest.raises(TextMissing):
             desk.announcer.submit(ANNA, made.id, NOW)
         desk.announcer.edit(ANNA, made.id, NOW, texts={"en": "Hello"})
@@ -282,7 +289,7 @@ class TestTexts:
             desk.announcer.edit(ANNA, real.id, NOW, texts={"sv": "ÖVNING. Hej. ÖVNING"})
 
     def test_a_correction_cannot_be_drafted_by_itself(self, desk: Desk) -> None:
-        with pytest.raises(BroadcastError, match="correct ID"):
+        with pytest.raises(BroadcastError, match="belongs to what it corrects"):
             desk.draft(template=Template.CORRECTION)
 
 
@@ -448,7 +455,8 @@ class TestApproval:
         with pytest.raises(announce.TooDear) as refused:
             desk.announcer.submit(ANNA, made.id, NOW)
         assert str(refused.value) == (
-            "it would cost 1.80 SEK, and 1.70 are left of today's SPEND_PER_DAY 2.00 (0.30 are spent)"
+            "it would cost 1.80 SEK, but 1.70 are left of the 2.00 that may be spent today (0.30 are spent); reach fewer, "
+            "shorten it, or have the limit raised"
         )
         assert desk.announcer.submit(ANNA, made.id, NOW + timedelta(days=1))[0].state is State.APPROVED
 
@@ -473,7 +481,7 @@ class TestSending:
         made = desk.submit("everyone")
         desk.subscribe("2")
         desk.subscribe("3")
-        with pytest.raises(announce.HasGrown, match="would now be one of 3 in an hour, and above 2"):
+        with pytest.raises(announce.HasGrown, match="with it 3 would now be reached in an hour, and above 2"):
             desk.announcer.send(ANNA, made.id, NOW)
         assert desk.rows("SELECT id FROM deliveries") == []
 
@@ -506,7 +514,7 @@ class TestSending:
         desk.do("INSERT INTO broadcasts ({}) VALUES ({})", {**row, "recipients": 5})
         with pytest.raises(BroadcastError, match="nobody wrote it"):
             desk.announcer.edit(ANNA, 2, NOW, texts={"sv": "Hej"})
-        with pytest.raises(announce.NotApproved, match="anna wrote at it"):
+        with pytest.raises(announce.NotApproved, match="anna wrote it or changed it"):
             desk.announcer.approve(ANNA, 2, 1, NOW)
         approved = desk.announcer.approve(BO, 2, 1, NOW)  # and it goes: its deliveries are there already
         assert (approved.state, approved.recipients) == (State.SENDING, 5)
@@ -630,6 +638,7 @@ class TestCorrection:
 
     def test_the_correction_of_an_exercise_is_an_exercise(self, desk: Desk) -> None:
         desk.subscribe("1", exercise=True)
+        desk.exercise()
         sent = desk.sent("everyone", exercise=True)
         desk.becomes(sent, "1", "sent")
         correction = desk.announcer.correct(ANNA, sent.id, NOW)

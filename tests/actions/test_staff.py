@@ -9,6 +9,7 @@ from sqlalchemy import text
 
 from responder.actions import staff
 from responder.core.access import Forbidden, Operator, Role, shell
+from responder.store import accounts as store
 from responder.store.engine import Database
 from responder.store.queries import audit_log
 from responder.store.vault import Vault
@@ -43,7 +44,7 @@ def test_a_bare_shell_adds_the_first_admin_and_nobody_else(database: Database) -
     with pytest.raises(staff.BadAccount, match="the first account must be an admin, not approver"):
         add(database, ROOT, "bo", Role.APPROVER)
     assert add(database, ROOT, "anna", Role.ADMIN).created_by == "shell:root"
-    with pytest.raises(Forbidden, match="shell:root may not manage operators: sign in with RESPONDER_TOKEN"):
+    with pytest.raises(Forbidden, match="shell:root may not manage operators: sign in first"):
         add(database, ROOT, "bo", Role.ADMIN)
 
 
@@ -116,3 +117,77 @@ def test_a_phone_is_sealed_and_must_be_a_number(database: Database, anna: Operat
     for wrong in ("0701234567", "+46", "hej"):
         with pytest.raises(staff.BadAccount, match="phone"):
             add(database, anna, "carl", phone=wrong)
+
+
+def test_a_reporter_has_districts_whenever_they_are_one(database: Database, anna: Operator) -> None:
+    for none in ([], ["", "  "]):
+        with pytest.raises(staff.BadDistricts, match="a reporter needs at least one district"):
+            add(database, anna, "bo", Role.REPORTER, districts=none)
+    add(database, anna, "bo", Role.VIEWER)
+    with pytest.raises(staff.BadDistricts):
+        staff.set_role(database, anna, "bo", Role.REPORTER, NOW)
+    staff.set_role(database, anna, "bo", Role.REPORTER, NOW, ["Farsta", " Bromma "])
+    staff.set_role(database, anna, "bo", Role.APPROVER, NOW)  # keeps them
+    assert staff.account(database, anna, "bo").operator == Operator("bo", Role.APPROVER, ("Farsta", "Bromma"), "anna")
+    with pytest.raises(staff.BadDistricts):
+        staff.set_role(database, anna, "bo", Role.REPORTER, NOW, [])
+    staff.set_role(database, anna, "bo", Role.APPROVER, NOW, [])
+    assert staff.account(database, anna, "bo").operator.districts == ()
+
+
+def test_nobody_changes_their_own_role(database: Database, anna: Operator) -> None:
+    add(database, anna, "bo", Role.ADMIN)
+    with pytest.raises(staff.OwnRole):
+        staff.set_role(database, anna, "anna", Role.APPROVER, NOW)
+    staff.set_role(database, anna, "anna", Role.ADMIN, NOW, ["Farsta"])  # districts are not a role
+    assert staff.account(database, anna, "anna").operator.districts == ("Farsta",)
+
+
+def test_an_admin_who_has_never_come_in_is_no_reason_to_let_the_last_one_go(database: Database, anna: Operator) -> None:
+    staff.add(database, VAULT, anna, "bo", Role.ADMIN, NOW, with_token=False)
+    with pytest.raises(staff.LastAdmin):
+        staff.disable(database, anna, "anna", NOW)
+    with database.write() as connection:
+        store.set_credentials(connection, "bo", password_hash="chosen")
+    staff.disable(database, anna, "anna", NOW)
+
+
+@pytest.mark.parametrize("token", ["", " ", "\n"])
+def test_an_account_without_a_token_is_opened_by_none(database: Database, anna: Operator, token: str) -> None:
+    assert staff.add(database, VAULT, anna, "bo", Role.ADMIN, NOW, with_token=False) == ""
+    assert not staff.account(database, anna, "bo").has_token
+    with pytest.raises(staff.UnknownToken):
+        staff.signed_in(database, token)
+    with database.read() as connection:
+        assert store.account_with(connection, "") is None
+
+
+def test_another_token_ends_the_one_before(database: Database, anna: Operator) -> None:
+    first = staff.add(database, VAULT, anna, "bo", Role.VIEWER, NOW)
+    bo = staff.signed_in(database, first)
+    second = staff.new_token(database, bo, "bo", NOW)
+    with pytest.raises(staff.UnknownToken):
+        staff.signed_in(database, first)
+    third = staff.new_token(database, anna, "bo", NOW)
+    with pytest.raises(staff.UnknownToken):
+        staff.signed_in(database, second)
+    staff.withdraw_token(database, anna, "bo", NOW)
+    with pytest.raises(staff.UnknownToken):
+        staff.signed_in(database, third)
+    with database.read() as connection:
+        log = audit_log(connection, "operator:bo")
+    assert [(line.who, line.action) for line in log] == [
+        ("anna", "add"), ("bo", "token"), ("anna", "token"), ("anna", "withdraw token"),
+    ]  # fmt: skip
+    assert not any(token in str(log) for token in (first, second, third))
+
+
+def test_a_token_is_made_for_oneself_or_by_an_admin(database: Database, anna: Operator) -> None:
+    bo = add(database, anna, "bo", Role.APPROVER)
+    for somebody in (bo, ROOT, Operator("anna", Role.ADMIN)):
+        for change in (staff.new_token, staff.withdraw_token):
+            with pytest.raises(Forbidden):
+                change(database, somebody, "anna", NOW)
+    staff.disable(database, anna, "bo", NOW)
+    with pytest.raises(staff.BadAccount, match="disabled"):
+        staff.new_token(database, anna, "bo", NOW)

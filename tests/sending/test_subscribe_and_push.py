@@ -740,7 +740,7 @@ def waiting(connect: Callable[..., Line]) -> tuple[Line, Announcer, int]:
 def test_a_second_person_lets_the_openings_out(connect: Callable[..., Line]) -> None:
     line, announcer, id = waiting(connect)
     anna = Operator("anna", Role.APPROVER, signed_in=True)
-    with pytest.raises(NotApproved, match="anna wrote at it"):
+    with pytest.raises(NotApproved, match="anna wrote it or changed it"):
         announcer.approve(anna, id, 1, line.running.clock.now)  # who opened it in a shell of hers
     announcer.approve(Operator("bo", Role.APPROVER, signed_in=True), id, 1, line.running.clock.now)
     assert line.send() == 1
