@@ -5,10 +5,11 @@ import logging
 from flask import Flask, Request, Response
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from werkzeug.exceptions import HTTPException
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from responder.ports import Clock
 from responder.settings import Settings, load_settings
-from responder.web import hooks
+from responder.web import console, hooks, simulator
 from responder.wiring import utc_now, wire
 
 MAX_BODY = 256 * 1024  # bytes; a text with every field Twilio knows is under 8 kB
@@ -21,7 +22,12 @@ def create_app(settings: Settings | None = None, clock: Clock = utc_now) -> Flas
     app = Flask(__name__, static_folder=None)
     app.config.update(MAX_CONTENT_LENGTH=MAX_BODY, SECRET_KEY=service.settings.secret_key)
     app.session_interface = _PageSessions()
+    if hops := service.settings.proxy_hops:
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops)  # type: ignore[method-assign]
     app.register_blueprint(hooks.blueprint(service))
+    console.install(app, service)
+    if not service.settings.real:
+        app.register_blueprint(simulator.blueprint(service))
     app.register_error_handler(HTTPException, _plain)
     app.extensions["responder"] = service
     return app

@@ -1,5 +1,6 @@
 """The demo: a real server on SQLite with fictional points, and a phone that texts and calls it."""
 
+import secrets
 import socket
 import threading
 import time
@@ -10,18 +11,26 @@ from dataclasses import replace
 from flask import Flask
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from responder.actions.announce import Announcer
+from responder.actions import signin, staff
 from responder.actions.publish import Change, set_point
-from responder.core.access import shell
+from responder.core.access import Operator, Role, sends, shell
 from responder.core.points import Status
+from responder.store.accounts import set_credentials
 from responder.store.outbox import is_quiet
 from responder.web.handset import Handset
+from responder.web.simulator import CREATOR
 from responder.wiring import Service
 
 CLOSING = "demo-farsta"  # the point that closes
 ASKING, MOBILE, LANDLINE = "+46701740606", "+46701740605", "+46846500400"  # of the ranges that are kept for films
 WRITTEN = "DEMO: Vattentank vid Farsta centrum till kl 20."
 TEXTS = ("hej", "12347", "MER", "Bagarmosen", "var kan jag ladda mobilen i farsta?", "Where can I get water in Kista?")
+
+STAFF: tuple[tuple[str, Role, tuple[str, ...]], ...] = (
+    ("anna", Role.ADMIN, ()), ("berit", Role.APPROVER, ()), ("cia", Role.COMMUNICATOR, ()),
+    ("dan", Role.REPORTER, ("Farsta",)), ("eva", Role.VIEWER, ()),
+)  # fmt: skip
+_WORDS = ("gran", "lykta", "kulle", "cykel", "regn", "bro", "fyr", "eld", "vante", "spade", "klocka", "stege")
 
 
 class _Quiet(WSGIRequestHandler):
@@ -53,6 +62,37 @@ def served(app: Flask, host: str, port: int) -> Iterator[None]:
         server.server_close()
 
 
+def a_password() -> str:
+    """Three words and a number, others for each demo."""
+    return "-".join([*(secrets.choice(_WORDS) for _ in range(3)), str(secrets.randbelow(900) + 100)])
+
+
+def demo_staff(service: Service, password: str) -> None:
+    """An operator of each role with that password; who can send has an app too, whose code the simulator shows.
+
+    Nobody of them made the account of another: they could not approve each other's broadcasts.
+    """
+    chosen, nobody = signin.HASHER.hash(password), Operator(CREATOR, Role.ADMIN, signed_in=True)
+    for name, role, districts in STAFF:
+        staff.add(service.database, service.vault, nobody, name, role, service.clock(), districts)
+        sealed = service.vault.seal(signin.new_secret()) if sends(role) else b""
+        with service.database.write() as connection:
+            set_credentials(connection, name, password_hash=chosen, totp_sealed=sealed)
+
+
+def invitation(url: str, password: str) -> str:
+    """Where somebody can look around in a browser, and how they come in."""
+    names = ", ".join(f"{name} ({role}{' in ' + districts[0] if districts else ''})" for name, role, districts in STAFF)
+    return "\n".join(
+        (
+            f"Phones in the browser: {url}/simulator (shows the code that you are asked for when you sign in)",
+            f"The console:           {url}/console/",
+            f"Names:                 {names}",
+            f"Password of all:       {password}",
+        )
+    )
+
+
 def transcript(handset: Handset, show: Callable[[str], None]) -> None:
     """A handful of texts, then a call."""
     show("--- texts ---")
@@ -69,7 +109,7 @@ def story(handset: Handset, service: Service, show: Callable[[str], None]) -> No
     """
     handset, landline = replace(handset, number=MOBILE), replace(handset, number=LANDLINE)
     zone, operator = service.settings.timezone, shell("demo")
-    announcer = Announcer(service.database, service.settings, service.flow.languages)
+    announcer = service.announcer
     show("--- somebody subscribes by text ---")
     for text in ("12347", "JA", "MINA"):
         _text(handset, text, show)
