@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help install demo test slow check segments crash machine bench lock clean
+.PHONY: help install demo test slow browser shots check segments crash machine bench lock clean
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## / - /'
 
@@ -25,6 +25,14 @@ test: install ## the tests that need Python and make only
 
 slow: install ## eleven years of quarters, the changes of the clock, four processes of which one is killed
 	@$(BIN)/python -m pytest -m slow --durations=5 $(ARGS)
+
+browser: install ## the console and the simulator in a browser: axe, keys, small screens, whole stories (needs chromium)
+	@command -v chromium >/dev/null || { echo "make browser: there is no chromium. On Debian or Ubuntu:"; \
+		echo "  apt-get update && apt-get install --no-install-recommends chromium"; exit 1; }
+	@$(BIN)/python -m pytest -m browser --show-capture=no --durations=5 $(ARGS)
+
+shots: install ## a picture of every page at 1280 and 360 pixels, in build/shots (needs chromium)
+	@$(BIN)/python -m tests.browser.shots build/shots $(ARGS)
 
 check: install ## ruff, mypy strict, import-linter, the flow files
 	@$(BIN)/ruff check .
