@@ -146,5 +146,5 @@ def wire(settings: Settings, clock: Clock = utc_now) -> Service:
         people,
         messages,
         manner,
-        Announcer(database, settings, flow.languages),
+        Announcer(database, settings, flow.languages, snapshot.places),
     )

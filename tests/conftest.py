@@ -10,6 +10,7 @@ import pytest
 from flask import Flask
 from hypothesis import settings
 
+from responder import wiring
 from responder.actions import load
 from responder.app import create_app
 from responder.core.flow import Flow
@@ -69,6 +70,14 @@ def stockholm(places: list[Place]) -> Gazetteer:
 def flow() -> Flow:
     """The flow that ships."""
     return load_flow(FLOWS)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def read_once(flow: Flow) -> Iterator[None]:
+    """The flow that ships is read and checked once, not by every service that a test starts."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(wiring, "load", lambda folder: flow if Path(folder) == FLOWS else load_flow(folder))
+        yield
 
 
 @dataclass

@@ -3,7 +3,7 @@
 Each is one transaction with its line in the audit log; deliveries are made in the one that says they are being sent.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -32,7 +32,7 @@ from responder.core.broadcast import (
 from responder.core.delivery import State as DeliveryState
 from responder.core.estimate import BadText, BadTime, Counts, Estimate, Prices, Rates, checked_text, estimate
 from responder.core.exercise import ExerciseGoesOn, NoExercise, fits
-from responder.core.places import Gazetteer, gazetteer
+from responder.core.places import Gazetteer
 from responder.core.problem import Phrase
 from responder.core.told import entries
 from responder.core.wording import Channel, Wording
@@ -43,7 +43,7 @@ from responder.store.accounts import read_accounts
 from responder.store.engine import Database
 from responder.store.exercises import current
 from responder.store.pushes import take_as_told
-from responder.store.queries import Clash, audit_log, read_places, read_points
+from responder.store.queries import Clash, audit_log, read_gazetteer, read_points
 from responder.store.schedule import DAY
 from responder.store.tables import AuditRow
 
@@ -125,11 +125,15 @@ class Pace:
 
 @dataclass(frozen=True)
 class Announcer:
-    """What operators do with broadcasts. Everything raises BroadcastError, Forbidden or StoreAway."""
+    """What operators do with broadcasts. Everything raises BroadcastError, Forbidden or StoreAway.
+
+    `places`: what a transaction sees of the places; read anew each time, or kept in memory.
+    """
 
     database: Database
     settings: Settings
     languages: Mapping[str, Wording]
+    places: Callable[[Connection], Gazetteer] = read_gazetteer
 
     def draft(
         self,
@@ -150,7 +154,7 @@ class Announcer:
             template = Template.EXERCISE
         said, fallback = self._texts(template, exercise, texts or {}, fallback, now, now)
         with self.database.read() as connection:
-            audience = Audience.parse(to, _gazetteer(connection), store.point_ids(connection))
+            audience = Audience.parse(to, self.places(connection), store.point_ids(connection))
         with self.database.write() as connection:
             new = _new(operator, template, exercise, audience, said, fallback, now)
             return self._added(connection, operator, new, now)
@@ -666,7 +670,7 @@ class Announcer:
                 "a correction goes to those whom broadcast {id} reached, and to nobody else; name no others",
                 id=was.corrects,
             )
-        return Audience.parse(to, _gazetteer(connection), store.point_ids(connection))
+        return Audience.parse(to, self.places(connection), store.point_ids(connection))
 
     def _selection(self, connection: Connection, broadcast: Broadcast, now: datetime) -> store.Selection:
         if broadcast.corrects is not None:
@@ -677,7 +681,7 @@ class Announcer:
         placed = audience.districts or audience.areas or audience.postcodes
         return store.Selection(
             everyone=audience.everyone,
-            codes=audience.codes(_gazetteer(connection)) if placed else frozenset(),
+            codes=audience.codes(self.places(connection)) if placed else frozenset(),
             points=audience.points,
             since=(now - timedelta(hours=self.settings.follow_up_hours)).timestamp(),
             exercise=broadcast.exercise,
@@ -788,10 +792,6 @@ def _nobody(broadcast: Broadcast) -> Phrase:
     if broadcast.exercise:
         return Phrase("nobody of those enrolled for exercises subscribes to {targets}; choose others", targets=targets)
     return Phrase("nobody subscribes to {targets}; choose others", targets=targets)
-
-
-def _gazetteer(connection: Connection) -> Gazetteer:
-    return gazetteer(read_places(connection))
 
 
 def _job(id: int) -> str:

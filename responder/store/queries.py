@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import delete, func, insert, select, text, update
 from sqlalchemy.engine import Connection
 
-from responder.core.places import Place, PlaceKind
+from responder.core.places import Gazetteer, Place, PlaceKind, gazetteer
 from responder.core.points import Point, Status, YesNo
 from responder.core.told import moments
 from responder.store.engine import Database, Prepared
@@ -197,6 +197,11 @@ def _learnt(connection: Connection) -> dict[str, list[str]]:
     ):
         found.setdefault(place, []).append(alias)
     return found
+
+
+def read_gazetteer(connection: Connection, not_places: Iterable[str] = ()) -> Gazetteer:
+    """The places, ready to be recognised."""
+    return gazetteer(read_places(connection), not_places)
 
 
 def save_places(connection: Connection, places: Sequence[Place], known: set[str]) -> None:

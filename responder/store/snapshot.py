@@ -4,11 +4,13 @@ import threading
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from sqlalchemy.engine import Connection
+
 from responder.core.answer import Board, board
-from responder.core.places import Gazetteer, gazetteer
+from responder.core.places import Gazetteer
 from responder.core.points import Point
 from responder.store.engine import Database, Prepared
-from responder.store.queries import read_places, read_points, versions
+from responder.store.queries import read_gazetteer, read_points, versions
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,13 @@ class Snapshot:
         counters = dict(self._db.fetch(self._counters, {}))
         return self.fresh(counters["points"], counters["places"], now)
 
+    def places(self, connection: Connection) -> Gazetteer:
+        """The places as `connection` sees them; from memory if they have not changed since."""
+        view = self.view
+        if view and view.places_version == versions(connection)[1]:
+            return view.gazetteer
+        return read_gazetteer(connection, self._not_places)
+
     def read(self, now: datetime) -> View:
         """Read now, whatever the counters say. Raises StoreAway."""
         return self._read(-1, -1, now)
@@ -71,7 +80,7 @@ class Snapshot:
                 points_version, places_version = versions(connection)
                 points = [point for point, _ in read_points(connection)]
                 same = view and view.places_version == places_version
-                known = view.gazetteer if view and same else gazetteer(read_places(connection), self._not_places)
+                known = view.gazetteer if view and same else read_gazetteer(connection, self._not_places)
             refused = () if self._demo else tuple(point for point in points if point.demo)
             told = [_at_home(point, known) for point in points if point not in refused]
             made = board(told, now, self._zone, self._stale_after)

@@ -29,7 +29,6 @@ from twilio.http.async_http_client import AsyncTwilioHttpClient
 from twilio.rest import Client
 
 from responder.actions import load
-from responder.actions.announce import Announcer
 from responder.core.access import Operator, Role
 from responder.settings import Settings
 from responder.store import outbox
@@ -155,7 +154,7 @@ async def bare(url: str, messages: int) -> float:
 
 def queue(service: Service) -> int:
     """A broadcast to everybody, being sent; its id. Earlier ones are done, as the jobs process says every second."""
-    announcer, now = Announcer(service.database, service.settings, service.flow.languages), utc_now()
+    announcer, now = service.announcer, utc_now()
     with service.database.write() as connection:
         outbox.finish(connection, now.timestamp())
     drafted = announcer.draft(ANNA, ["everyone"], now, {"sv": BODY}, "sv")

@@ -30,7 +30,6 @@ from itertools import count
 from pathlib import Path
 
 from responder.actions import publish
-from responder.actions.announce import Announcer
 from responder.core.access import shell
 from responder.core.places import PlaceKind
 from responder.core.points import Status
@@ -151,7 +150,7 @@ class World:
 
     def announce(self) -> None:
         """A broadcast to everybody, unlike any other."""
-        announcer = Announcer(self.service.database, self.settings, self.service.flow.languages)
+        announcer = self.service.announcer
         operator, body = shell("crash"), f"Utskick {next(self._serial)}: det här är ett prov."
         draft = announcer.draft(operator, ["everyone"], utc_now(), {"sv": body}, "sv")
         announcer.submit(operator, draft.id, utc_now())

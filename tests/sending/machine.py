@@ -34,7 +34,7 @@ from hypothesis.stateful import (
 from sqlalchemy import text
 
 from responder.actions import publish
-from responder.actions.announce import Announcer, Outcome
+from responder.actions.announce import Outcome
 from responder.actions.deliver import Deliverer, Ready
 from responder.actions.push import push_due
 from responder.core.access import Operator, Role
@@ -178,7 +178,7 @@ class World:
         }  # fmt: skip
         self.clock, self.loop = Clock(), asyncio.new_event_loop()
         self.service: Service = wire(Settings(_env_file=None, **chosen), self.clock)  # type: ignore[call-arg,arg-type]
-        self.announcer = Announcer(self.service.database, self.service.settings, self.service.flow.languages)
+        self.announcer = self.service.announcer
         self.tally = Tally()
 
     def clear(self) -> None:

@@ -9,7 +9,7 @@ import pytest
 from twilio.request_validator import RequestValidator
 
 from responder.actions import staff
-from responder.actions.announce import Announcer, Outcome
+from responder.actions.announce import Outcome
 from responder.actions.housekeep import keep_house, rekey
 from responder.core.access import Operator, Role, shell
 from responder.core.points import Status
@@ -34,7 +34,7 @@ def closed(line: Line) -> None:
 
 def announce(line: Line, text: str = "Vatten finns vid Farsta centrum.") -> int:
     """A broadcast to everybody, being sent; its id."""
-    announcer = Announcer(line.service.database, line.service.settings, line.service.flow.languages)
+    announcer = line.service.announcer
     now = line.running.clock.now
     made = announcer.draft(ANNA, ["everyone"], now, {"sv": text}, "sv")
     announcer.submit(ANNA, made.id, now)
@@ -252,7 +252,7 @@ def test_a_list_that_lags_behind_makes_us_wait_and_then_ask_an_operator(line: Li
         line.running.clock.pass_time(minutes=10)
         line.reconcile()
     assert line.states()["unknown"] == 1
-    announcer = Announcer(line.service.database, line.service.settings, line.service.flow.languages)
+    announcer = line.service.announcer
     ((id,),) = line.rows("SELECT id FROM deliveries WHERE state = 'unknown'")
     announcer.resolve(ANNA, id, Outcome.RESEND, line.running.clock.now)
     assert line.send() > 0
@@ -320,7 +320,7 @@ def test_one_row_that_cannot_be_read_keeps_nobody_else_waiting(line: Line) -> No
 
 def test_a_language_that_came_after_the_estimate_gets_the_language_we_start_in(line: Line) -> None:
     subscribe(line)
-    announcer = Announcer(line.service.database, line.service.settings, line.service.flow.languages)
+    announcer = line.service.announcer
     made = announcer.draft(ANNA, ["everyone"], line.running.clock.now, {"sv": "Vatten finns."})
     announcer.submit(ANNA, made.id, line.running.clock.now)
     line.text(OTHER, "english")
@@ -344,7 +344,7 @@ def test_nothing_wrong_is_tried_again_after_its_correction(line: Line) -> None:
 
     asyncio.run(sending())
     line.finish()
-    announcer = Announcer(line.service.database, line.service.settings, line.service.flow.languages)
+    announcer = line.service.announcer
     announcer.correct(ANNA, id, line.running.clock.now)
     line.fake.wait_idle()
     line.finish()
@@ -374,7 +374,7 @@ def test_stop_between_taking_up_and_the_post_is_obeyed(line: Line) -> None:
 def test_a_broadcast_that_is_stopped_starts_no_further_post(line: Line) -> None:
     subscribe(line)
     id = announce(line)
-    announcer = Announcer(line.service.database, line.service.settings, line.service.flow.languages)
+    announcer = line.service.announcer
 
     async def late() -> None:
         deliverer = line.service.deliverer("a")
@@ -407,7 +407,7 @@ def test_a_change_between_taking_up_and_the_post_is_told_and_not_the_old_answer(
 def test_pause_and_resume(line: Line) -> None:
     subscribe(line)
     id = announce(line)
-    announcer = Announcer(line.service.database, line.service.settings, line.service.flow.languages)
+    announcer = line.service.announcer
     announcer.pause(ANNA, id, line.running.clock.now)
     assert line.send() == 0
     announcer.resume(ANNA, id, line.running.clock.now)
@@ -546,7 +546,7 @@ def test_corrections_go_first_then_closed_doors_then_status_then_the_rest(line: 
     line.text("+46701740607", "Farsta")
     line.set("far", Status.CLOSED)
     line.push()
-    announcer = Announcer(line.service.database, line.service.settings, line.service.flow.languages)
+    announcer = line.service.announcer
     announcer.correct(ANNA, first, line.running.clock.now)
     seen = len(line.fake.accepted)
     line.send()

@@ -734,7 +734,7 @@ def waiting(connect: Callable[..., Line]) -> tuple[Line, Announcer, int]:
     line.set("near", Status.OPEN)
     assert line.push() == Pushed(changed=1, waiting=1)
     ((id,),) = line.rows("SELECT id FROM broadcasts WHERE state = 'submitted'")
-    return line, Announcer(line.service.database, line.service.settings, line.service.flow.languages), id
+    return line, line.service.announcer, id
 
 
 def test_a_second_person_lets_the_openings_out(connect: Callable[..., Line]) -> None:

@@ -6,9 +6,12 @@ import pytest
 from sqlalchemy import inspect
 from sqlmodel import SQLModel
 
+from responder.core.places import PlaceKind
 from responder.store import migrations, tables
 from responder.store.engine import Database
+from responder.store.queries import save_places
 from responder.store.vault import Vault, masked
+from tests.conftest import Running, a_place
 
 
 def test_migrations_go_up_down_and_up_again_and_match_the_tables(tmp_path: Path) -> None:
@@ -56,3 +59,14 @@ def test_a_number_is_found_again_by_each_lookup_key() -> None:
 )
 def test_a_number_in_a_log_is_masked(number: str, shown: str) -> None:
     assert masked(number) == shown
+
+
+def test_places_are_kept_in_memory_until_they_change(service: Running) -> None:
+    snapshot = service.app.extensions["responder"].snapshot
+    with service.database.read() as connection:
+        assert snapshot.places(connection) is snapshot.view.gazetteer
+    with service.database.write() as connection:
+        save_places(connection, [a_place("Nyby", kind=PlaceKind.STADSDEL)], set())
+        assert "Nyby" in snapshot.places(connection).by_code
+    with service.database.read() as connection:
+        assert "Nyby" in snapshot.places(connection).by_code
