@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pyotp
+from flask import Flask
 
 from responder.actions import exercise, load, signin, staff
 from responder.app import create_app
@@ -60,7 +61,7 @@ class Bed:
     post: Post = field(repr=False)
     samples: dict[str, list[str]] = field(default_factory=dict)
 
-    def person(self, role: Role, name: str = "", districts: tuple[str, ...] = ()) -> Person:
+    def person(self, role: Role, name: str = "", districts: tuple[str, ...] = (), language: str = "en") -> Person:
         """A new account; who can send has an authenticator. A code is taken once, so each test has its own people."""
         name = name or f"{role.value}-{secrets.token_hex(3)}"
         if role is Role.REPORTER and not districts:
@@ -71,7 +72,7 @@ class Bed:
         with service.database.write() as connection:
             sealed = service.vault.seal(secret) if secret else b""
             accounts.set_credentials(
-                connection, name, password_hash=signin.HASHER.hash(PASSWORD), totp_sealed=sealed, language="en"
+                connection, name, password_hash=signin.HASHER.hash(PASSWORD), totp_sealed=sealed, language=language
             )
         return Person(name, role, districts, secret)
 
@@ -116,15 +117,10 @@ def running(folder: Path, filled: bool = False, **chosen: object) -> Iterator[Be
     """A server with demo points in `folder`, and its jobs; `filled`: with one of everything."""
     port = free_port(0)
     url = f"http://127.0.0.1:{port}"
-    usual = {
-        "database_url": f"sqlite:///{folder / 'browser.db'}", "public_url": url, "twilio_auth_token": TOKEN,
-        "push_settle_seconds": 1,
-    }  # fmt: skip
-    settings = Settings(_env_file=None, **{**usual, **chosen})  # type: ignore[call-arg,arg-type]
-    load.prepare(Database(settings.database_url))
-    app = create_app(settings)
+    load.prepare(Database(f"sqlite:///{folder / 'browser.db'}"))
+    app = app_at(folder, url, **chosen)
     service: Service = app.extensions["responder"]
-    load.load_demo(service.database, settings.timezone, service.clock(), real=False)
+    load.load_demo(service.database, service.settings.timezone, service.clock(), real=False)
     app.config[DEMO_PASSWORD] = PASSWORD
     demo_staff(service, PASSWORD)
     bed = Bed(url, service, in_process(app.test_client()))
@@ -203,6 +199,15 @@ def fill(bed: Bed) -> dict[str, list[str]]:
         "operator": ["anna", "dan"],
         "token": [signin.Door(service.database, service.vault, service.settings).invite(NOBODY, invited.name, now)],
     }
+
+
+def app_at(folder: Path, url: str, **chosen: object) -> Flask:
+    """The application on the database in `folder`, as it is reached at `url`."""
+    usual = {
+        "database_url": f"sqlite:///{folder / 'browser.db'}", "public_url": url, "twilio_auth_token": TOKEN,
+        "push_settle_seconds": 1,
+    }  # fmt: skip
+    return create_app(Settings(_env_file=None, **{**usual, **chosen}))  # type: ignore[call-arg,arg-type]
 
 
 CHROMIUM = Path(shutil.which("chromium") or "/usr/bin/chromium")

@@ -60,8 +60,8 @@ def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
     """Opens a page of a server in a context of its own."""
     made: list[Page] = []
 
-    def opening(bed: Bed, width: int = 1280, height: int = 900) -> Page:
-        made.append(opened(browser, bed, WATCH, width, height))
+    def opening(bed: Bed, width: int = 1280, height: int = 900, touch: bool = False) -> Page:
+        made.append(opened(browser, bed, WATCH, width, height, touch))
         return made[-1]
 
     yield opening

@@ -11,7 +11,7 @@ from responder.actions import signin
 from responder.core.access import Role
 from responder.store import accounts
 from tests.browser.bed import NOBODY, PASSWORD, Bed
-from tests.browser.visits import sign_in
+from tests.browser.visits import change_point, eventually, says, sign_in
 
 Open = Callable[..., Page]
 LISTENING = """
@@ -21,23 +21,6 @@ Object.defineProperty(window, "speechSynthesis",
   { value: { speak: (one) => heard.push([one.text, one.lang]), cancel: () => {} } });
 """  # a voice that is written down
 LONG = 30_000  # milliseconds for a change to settle, be pushed, and arrive
-
-
-def says(page: Page, text: str) -> None:
-    """Text something from the first phone, and wait for the reply."""
-    phone = page.locator(".phone").first
-    before = phone.locator(".theirs").count()
-    phone.get_by_label("Sms").fill(text)
-    phone.get_by_role("button", name="Skicka sms").click()
-    expect(phone.locator(".theirs")).to_have_count(before + 1)
-
-
-def change_point(page: Page, point: str, status: str) -> None:
-    """In two steps, as everybody does: say what it is, read what that does."""
-    page.goto(f"/console/points/{point}")
-    page.locator(f'button[name=become][value="{status}"]').click()
-    page.locator('main form[action$="/save"] button').first.click()
-    page.wait_for_url(f"**/console/points/{point}")
 
 
 def test_somebody_signs_in_with_a_code_and_is_let_out_again(town: Bed, open_page: Open) -> None:
@@ -162,7 +145,7 @@ def test_a_call_is_led_by_words_and_silence_and_read_aloud_in_its_languages(town
     page.get_by_label("Läs upp samtal").check()
     phone.get_by_role("button", name="Säg ingenting").click()
     expect(phone.locator(".mine")).to_have_text("Du säger ingenting.")
-    page.wait_for_function("heard.length > 0")
+    eventually(lambda: page.evaluate("heard.length > 0"))
     assert {lang for _, lang in page.evaluate("heard")} <= {"sv-SE", "en-GB"}
     phone.get_by_label("Säg något").fill("Farsta")
     phone.get_by_role("button", name="Säg", exact=True).click()

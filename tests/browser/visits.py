@@ -1,15 +1,19 @@
 """Which pages there are, and how somebody comes to them."""
 
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import urlsplit
 
+import pytest
 from flask import Flask
-from playwright.sync_api import Browser, BrowserContext, Page, Request
+from playwright.sync_api import Browser, BrowserContext, Page, Request, expect
 from werkzeug.exceptions import HTTPException
 
 from responder.web.access import Access, Rule
+from responder.web.console.language import messages
 from tests.browser.bed import PASSWORD, Bed, Person
 
 # What the samples of `bed` are for, by where an address stands. Others are found by following the links of pages.
@@ -46,10 +50,12 @@ class Watch:
                 self.foreign.append(request.url)
 
 
-def opened(browser: Browser, bed: Bed, watch: Watch, width: int = 1280, height: int = 900) -> Page:
-    """A page in a context of its own."""
+def opened(browser: Browser, bed: Bed, watch: Watch, width: int = 1280, height: int = 900, touch: bool = False) -> Page:
+    """A page in a context of its own; `touch`: of a phone."""
     watch.host = urlsplit(bed.url).netloc
-    context = browser.new_context(base_url=bed.url, viewport={"width": width, "height": height}, locale="sv-SE")
+    context = browser.new_context(
+        base_url=bed.url, viewport={"width": width, "height": height}, locale="sv-SE", has_touch=touch, is_mobile=touch
+    )
     context.set_default_timeout(15_000)
     watch.context(context)
     return context.new_page()
@@ -66,12 +72,54 @@ def sign_in(page: Page, bed: Bed, person: Person) -> None:
     page.wait_for_url("**/console/overview")
 
 
+def says(page: Page, text: str, phone: int = 0) -> str:
+    """Text something from a phone of the simulator; the reply."""
+    box = page.locator(".phone").nth(phone)
+    before = box.locator(".theirs").count()
+    box.locator(".texting textarea").fill(text)
+    box.locator(".texting .send").click()
+    expect(box.locator(".theirs")).to_have_count(before + 1)
+    return box.locator(".theirs").last.inner_text()
+
+
+def change_point(page: Page, point: str, status: str) -> None:
+    """In two steps, as everybody does: say what it is, read what that does."""
+    page.goto(f"/console/points/{point}")
+    page.locator(f'button[name=become][value="{status}"]').click()
+    page.locator('main form[action$="/save"] button').first.click()
+    page.wait_for_url(f"**/console/points/{point}")
+
+
+def prove(page: Page, bed: Bed, person: Person) -> None:
+    """Answer the page that asks who one is."""
+    page.locator("#proof").fill(bed.code(person))
+    page.locator("main form button").click()
+
+
+def eventually(find: Callable[[], Any], seconds: float = 20) -> Any:
+    """What `find` finds, once it finds something."""
+    for _ in range(int(seconds * 10)):
+        if found := find():
+            return found
+        time.sleep(0.1)
+    pytest.fail("it never came to be so")
+
+
+def sv(text: str) -> str:
+    """An English text of the console as Swedish pages say it, whatever the Swedish is by now."""
+    found = messages("sv")[text]
+    return found if isinstance(found, str) else found[-1]
+
+
+NOWHERE = "console.nowhere"  # every address that is no page; test_axe.py looks at one
+
+
 def rules(app: Flask) -> Iterator[tuple[str, str, Rule]]:
     """(endpoint, pattern, rule) of every page of the console and the simulator that can be looked at."""
     for route in sorted(app.url_map.iter_rules(), key=str):
         rule: Rule = app.view_functions[route.endpoint].access  # type: ignore[attr-defined]
         ours = route.endpoint.startswith(("console.", "simulator.")) and not route.endpoint.endswith(".static")
-        if ours and "GET" in (route.methods or ()) and not rule.polls:
+        if ours and "GET" in (route.methods or ()) and not rule.polls and route.endpoint != NOWHERE:
             yield route.endpoint, str(route), rule
 
 
