@@ -10,11 +10,13 @@ from responder.core.pointsfile import check_point
 from responder.flowfiles import load
 from responder.settings import DEFAULT_SECRET, SECRETS, Settings, SettingsError
 from responder.store import migrations
+from responder.store.accounts import read_accounts
 from responder.store.engine import Database, StoreAway
 from responder.store.meter import SPEND
 from responder.store.outbox import workload
 from responder.store.queries import counts, read_points
 from responder.store.schedule import DAY, LEASE, leader, usage
+from responder.web.simulator import CREATOR
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +64,14 @@ def _database(settings: Settings, now: datetime) -> Iterator[Finding]:
         with database.read() as connection:
             rows = counts(connection)
             points = [point for point, _ in read_points(connection)]
+            open_to = [one.operator for one in read_accounts(connection) if one.disabled_at is None]
     except StoreAway as error:
         yield Finding(False, f"database: {error}")
         return
+    made = [operator.name for operator in open_to if operator.created_by == CREATOR]
     yield Finding(rows["places"] > 0, f"database at revision {head}, {rows['places']} places, {len(points)} points")
+    if settings.real and made:
+        yield Finding(False, f"accounts that `responder demo` made: {', '.join(made)}; disable them")
     yield from _points(points, settings, now)
     yield from _sending(database, settings, now)
 

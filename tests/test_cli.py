@@ -9,7 +9,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from responder.cli import main
+from responder.core.access import Operator, Role
 from responder.core.points import POINT_FIELDS
+from responder.store.accounts import add_operator
+from responder.store.engine import Database
+from responder.web.simulator import CREATOR
 
 
 @pytest.fixture
@@ -108,6 +112,18 @@ def test_the_doctor_finds_an_unconfirmed_open_point(run: object, tmp_path: Path)
     path.write_text("id,name,lat,lon,status\na,Hallen,59.24,18.09,open\n", encoding="utf-8")
     run("import", "points", str(path))  # type: ignore[operator]
     assert "BAD point a is open but nobody has confirmed it ever" in run("doctor", fails=True).output  # type: ignore[operator]
+
+
+def test_the_doctor_finds_accounts_of_the_demo_in_a_real_service(
+    run: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'var' / 'responder.db'}")
+    with database.write() as connection:
+        add_operator(connection, Operator("anna", Role.ADMIN, created_by=CREATOR), "", b"", 0.0)
+    assert "accounts" not in run("doctor").output  # type: ignore[operator]
+    monkeypatch.setenv("GATEWAY", "twilio")
+    said = "BAD accounts that `responder demo` made: anna; disable them"
+    assert said in run("doctor", fails=True).output  # type: ignore[operator]
 
 
 def test_a_real_gateway_refuses_demo_points(run: object, monkeypatch: pytest.MonkeyPatch) -> None:

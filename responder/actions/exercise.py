@@ -85,8 +85,8 @@ def past(database: Database, operator: Operator, most: int) -> list[Exercise]:
 
 def _unfinished(connection: Connection) -> list[Broadcast]:
     """Exercise broadcasts of which something may yet be sent, also as another attempt."""
-    under_way = broadcasts.read_under_way(connection, UNDER_WAY)
-    return [one for one in (*under_way, *broadcasts.read_retriable(connection)) if one.exercise]
+    under_way = [one for one in broadcasts.read_under_way(connection, UNDER_WAY) if one.exercise]
+    return [*under_way, *broadcasts.read_retriable(connection)]
 
 
 def _stop(connection: Connection, operator: Operator, was: Broadcast, now: datetime) -> int:

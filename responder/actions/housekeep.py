@@ -9,7 +9,7 @@ from responder.core.points import ACTIVATED, Point
 from responder.core.segments import to_gsm
 from responder.settings import Settings
 from responder.store import accounts as staff
-from responder.store import outbox, people
+from responder.store import inbox, outbox, people
 from responder.store.accounts import Account, read_accounts
 from responder.store.engine import Database
 from responder.store.queries import purge_turns
@@ -41,6 +41,7 @@ def keep_house(
                 break
     with database.write() as connection:
         outbox.purge(connection, before, now.timestamp() - DAY)
+        inbox.purge_handled(connection, before)
         purge_schedule(connection, before)
         staff.purge_sign_ins(connection, now.timestamp() - SESSIONS_KEPT, now.timestamp() - DAY)
         accounts = read_accounts(connection)

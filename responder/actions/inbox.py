@@ -27,7 +27,6 @@ from responder.store.engine import Database
 from responder.store.schedule import DAY
 from responder.store.snapshot import Snapshot
 from responder.store.vault import Vault, masked
-from responder.store.watching import NOT_UNDERSTOOD
 
 MOST = 2000  # turns that are looked at
 LONGEST_ALIAS = 40  # characters
@@ -126,14 +125,13 @@ class Inbox:
     snapshot: Snapshot
     settings: Settings
     languages: Mapping[str, Wording]
-    commands: frozenset[str]  # those that a place may follow, as in "STOPP Farsta"
 
     def read(self, operator: Operator, now: datetime) -> Seen:
         """Everything of the last days, by its words."""
         require(operator, Permission.ANSWER)
         since = now.timestamp() - self.settings.retain_days * DAY
         with self.database.read() as connection:
-            missed = store.missed(connection, NOT_UNDERSTOOD, since, MOST + 1)
+            missed = store.missed(connection, since, MOST + 1)
             handled = store.handled(connection)
         found: dict[str, list[Asked]] = {}
         unreadable = 0
@@ -360,16 +358,23 @@ class Inbox:
         if postcodes(alias) or sum(char.isdecimal() for char in alias) > 4:
             raise BadAlias("'{alias}' holds a postcode or a number; leave it out", alias=alias)
         for wording in self.languages.values():
-            if wording.command(said) or wording.command(said.split()[0]) in self.commands:
+            if wording.command(said) or wording.command(said.split()[0]):
                 raise BadAlias("'{alias}' is a command that residents write; it can be no place", alias=alias)
             if len(said.split()) == 1 and wording.service(said):
                 raise BadAlias("'{alias}' is a word for a service; it can be no place", alias=alias)
-        if said in known.not_places:
+        if all(self._is_everyday(word, known) for word in said.split()):
             raise BadAlias("'{alias}' is an everyday word; half of all texts would be misread", alias=alias)
         for other in _named(known, alias):
             if other.code.partition("@")[0] == place.code:
                 raise BadAlias("{place} is called '{alias}' already", place=place.name, alias=alias)
             raise BadAlias("'{alias}' means {place} already; one word cannot mean two", alias=alias, place=other.name)
+
+    def _is_everyday(self, word: str, known: Gazetteer) -> bool:
+        """Whether people write `word` in whatever they ask for."""
+        return word in known.not_places or any(
+            word in wording.hints or wording.command(word) or wording.service(word)
+            for wording in self.languages.values()
+        )
 
 
 def _key(text: str) -> str:

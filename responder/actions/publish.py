@@ -29,7 +29,7 @@ from responder.store import exercises, pushes, watching
 from responder.store.broadcasts import recent_recipients
 from responder.store.engine import Database
 from responder.store.exercises import Exercise
-from responder.store.queries import Clash, add_audit, read_points, save_points
+from responder.store.queries import Clash, add_audit, save_points
 from responder.store.snapshot import View
 
 SUBSCRIBERS = timedelta(hours=24)  # as in a push: for which the points that a subscriber was sent to are followed up
@@ -52,11 +52,15 @@ class ChangeRefused(Problem):
 
 
 class Overtaken(ChangeRefused):
-    """Somebody has changed the point since it was looked at: `who` ("" if nobody knows) at `at`, to what it is now."""
+    """Somebody has changed the point since it was looked at: `who` ("" if nobody knows) at `at`, to what it is now.
+
+    `begun_or_ended`: an exercise has, so that another point was looked at than would be changed.
+    """
 
     def __init__(self, point: Point, version: int, seen: int, who: str, at: datetime | None, zone: str) -> None:
         self.point, self.version, self.who, self.at = point, version, who, at
-        super().__init__(
+        self.begun_or_ended = seen > 0 and version // exercises.VERSIONS != seen // exercises.VERSIONS
+        why = Phrase(
             "{id} was changed meanwhile by {who}: it is {now}. You saw version {seen}, it is now version {version}; "
             "look at it and say again what it is to be",
             id=point.id,
@@ -65,6 +69,14 @@ class Overtaken(ChangeRefused):
             seen=seen,
             version=version,
         )
+        if self.begun_or_ended:
+            why = Phrase(
+                "an exercise has begun or ended since you looked at {id}: it is {now}; look at it and say again what "
+                "it is to be",
+                id=point.id,
+                now=_now(point, zone),
+            )
+        super().__init__(why)
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,14 +224,13 @@ class _Found:
 def _found(connection: Connection, id: str, operator: Operator, seen: int | None, zone: str) -> _Found:
     """The point `id`, that `operator` may change and of which they saw the newest version."""
     exercise = exercises.current(connection)
-    played = exercises.played(connection) if exercise else {}
-    known = {point.id: (point, version) for point, version in read_points(connection)} | played
+    known = {point.id: (point, version) for point, version in watching.current_points(connection)}
     if id not in known:
         raise ChangeRefused("no point has the id '{id}'; look it up in the list of points", id=id)
     point, version = known[id]
     require(operator, Permission.POINT, point.district)
     if seen is not None and seen != version:
-        who, when = watching.last_change(connection, id, id in played) or ("", None)
+        who, when = watching.last_change(connection, id, exercise is not None) or ("", None)
         raise Overtaken(point, version, seen, who, when, zone)
     return _Found(point, version, exercise)
 

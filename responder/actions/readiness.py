@@ -350,7 +350,7 @@ def _astray(point: Point, places: Iterable[Place]) -> Iterator[Fault]:
 def _next_id(district: str, known: Iterable[str]) -> str:
     """Such as farsta-3: the number after the highest there is."""
     stem = "-".join(words(fold(district)))
-    numbers = [int(found[1]) for id in known if (found := re.fullmatch(rf"{re.escape(stem)}-([0-9]{{1,6}})", id))]
+    numbers = [int(found[1]) for id in known if (found := re.fullmatch(rf"{re.escape(stem)}-([0-9]+)", id))]
     return f"{stem}-{max(numbers, default=0) + 1}"
 
 

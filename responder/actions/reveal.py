@@ -14,7 +14,6 @@ from responder.store.broadcasts import add_line
 from responder.store.engine import Database
 from responder.store.inbox import missed_turn
 from responder.store.vault import Vault
-from responder.store.watching import NOT_UNDERSTOOD
 
 
 class ReasonTooShort(Problem):
@@ -29,7 +28,7 @@ def of_turn(database: Database, vault: Vault, operator: Operator, turn: str, rea
     """The number (E.164) of who wrote what was not understood. Raises ReasonTooShort, NoNumber or StoreAway."""
     reason = _checked(operator, reason)
     with database.write() as connection:
-        number = _opened(vault, missed_turn(connection, turn, NOT_UNDERSTOOD))
+        number = _opened(vault, missed_turn(connection, turn))
         _written_down(connection, operator, f"turn:{turn}", reason, now)
     return number
 

@@ -86,7 +86,7 @@ def write(database: Database, operator: Operator, said: str, now: datetime) -> i
         raise BadNote("the note has {length} characters, at most {most}; shorten it", length=len(said), most=LONGEST)
     with database.write() as connection:
         id = store.add(connection, operator.name, NOTE, said, now.timestamp())
-        add_line(connection, now, operator.name, "note", "shift", "", json.dumps({"note": id}))
+        add_line(connection, now, operator.name, "note", f"shift:{operator.name}", "", json.dumps({"note": id}))
     return id
 
 

@@ -17,7 +17,7 @@ import json
 import logging
 import secrets
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
@@ -30,7 +30,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy.engine import Connection
 from zxcvbn import zxcvbn
 
-from responder.core.access import Operator, Permission, require, sends
+from responder.core.access import Operator, Permission, Role, handed_over, require, sends
 from responder.core.problem import Phrase, Problem
 from responder.settings import Settings
 from responder.store import accounts as store
@@ -182,17 +182,19 @@ class Door:
         more; a token for the command line is another matter (`staff.withdraw_token`).
 
         Whoever hands an invitation over could have used it: they count as who created the account. A shell invites
-        the first account, until it has a password, and no other.
+        the first account, until it has a password, and an admin where no admin can come in any more.
         """
         token = secrets.token_urlsafe(24)
         with self.database.write() as connection:
             accounts = {one.operator.name: one for one in store.read_accounts(connection)}
             known = accounts.get(name)
-            if operator.signed_in or len(accounts) > 1 or (known and known.has_password):
+            if operator.signed_in or not _is_stranded(known, accounts.values()):
                 require(operator, Permission.OPERATORS)
             if known is None or known.disabled_at is not None:
                 raise BadInvitation("No account is called {name}.", name=name)
-            by = known.operator.created_by if operator.name == name else operator.name
+            by = known.operator.created_by
+            if operator.name != name:
+                by = handed_over(by, operator.name, known.has_token)
             store.set_credentials(
                 connection, name, invite_hash=hashed(token), invite_until=now.timestamp() + INVITED_FOR,
                 password_hash="", totp_sealed=b"", recovery=(), totp_step=0, created_by=by,
@@ -337,6 +339,15 @@ class Door:
     def _lasts(self, session: store.Session, now: float) -> bool:
         idle = now - session.seen_at <= self.settings.session_idle_minutes * 60
         return idle and now - session.created_at <= self.settings.session_hours * 3600
+
+
+def _is_stranded(known: store.Account | None, accounts: Collection[store.Account]) -> bool:
+    """Whether nobody but a shell can let `known` in: the first account of all, or an admin where none can come in."""
+    if known is None:
+        return not accounts
+    first = len(accounts) == 1 and not known.has_password
+    admins = [one for one in accounts if one.operator.role is Role.ADMIN]
+    return first or (known in admins and not any(one.enters for one in admins))
 
 
 def wait_after(scope: str, failures: int) -> float:

@@ -10,7 +10,7 @@ from datetime import datetime
 import phonenumbers
 from sqlalchemy.engine import Connection
 
-from responder.core.access import Operator, Permission, Role, require
+from responder.core.access import Operator, Permission, Role, handed_over, require
 from responder.core.problem import Problem
 from responder.core.words import clean
 from responder.store import accounts as store
@@ -116,7 +116,7 @@ def set_role(
     """Give an account another role or other districts (None: those it has); the last admin keeps theirs."""
     require(operator, Permission.OPERATORS)
     with database.write() as connection:
-        was = _enabled(connection, name)
+        was = _enabled(connection, name).operator
         held = _checked_districts(role, was.districts if districts is None else districts)
         if role is not Role.ADMIN:
             _not_the_last_admin(connection, name)
@@ -131,21 +131,24 @@ def disable(database: Database, operator: Operator, name: str, now: datetime) ->
     """End an account; the last admin cannot be."""
     require(operator, Permission.OPERATORS)
     with database.write() as connection:
-        was = _enabled(connection, name)
+        was = _enabled(connection, name).operator
         _not_the_last_admin(connection, name)
         store.disable(connection, name, now.timestamp())
         _line(connection, operator, "disable", name, _json(role=was.role), _json(disabled=True), now)
 
 
 def new_token(database: Database, operator: Operator, name: str, now: datetime) -> str:
-    """Another token for the command line, one's own or anybody's as an admin; the one before opens nothing any more."""
+    """Another token for the command line, one's own or anybody's as an admin; the one before opens nothing any more.
+
+    Whoever makes one for somebody else could use it: they count as who created the account.
+    """
     token = secrets.token_urlsafe(32)
     _set_token(database, operator, name, _hash(token), "token", now)
     return token
 
 
 def withdraw_token(database: Database, operator: Operator, name: str, now: datetime) -> None:
-    """The account has no token any more: nobody works as it on the command line."""
+    """The account has no token any more: nobody works as it on the command line. The last admin keeps a way in."""
     _set_token(database, operator, name, "", "withdraw token", now)
 
 
@@ -193,8 +196,14 @@ def _set_token(database: Database, operator: Operator, name: str, token_hash: st
     if name != operator.name or not operator.signed_in:
         require(operator, Permission.OPERATORS)
     with database.write() as connection:
-        _enabled(connection, name)
-        store.set_credentials(connection, name, token_hash=token_hash)
+        known, by = _enabled(connection, name), operator.name
+        if not token_hash and not known.has_password:
+            _not_the_last_admin(connection, name)
+        values = {"token_hash": token_hash}
+        if token_hash and by != name:
+            still_opens = known.has_password or known.invite_until > now.timestamp()
+            values["created_by"] = handed_over(known.operator.created_by, by, still_opens)
+        store.set_credentials(connection, name, **values)
         _line(connection, operator, action, name, "", "", now)
 
 
@@ -205,11 +214,11 @@ def _account(connection: Connection, name: str) -> store.Account:
     return found
 
 
-def _enabled(connection: Connection, name: str) -> Operator:
+def _enabled(connection: Connection, name: str) -> store.Account:
     found = _account(connection, name)
     if found.disabled_at is not None:
         raise BadAccount("the account '{name}' is disabled already", name=name)
-    return found.operator
+    return found
 
 
 def _not_the_last_admin(connection: Connection, name: str) -> None:

@@ -28,7 +28,9 @@ from responder.flowfiles import load as load_flow
 from responder.jobs import Jobs
 from responder.settings import SettingsError, load_settings
 from responder.store.engine import Database, StoreAway
+from responder.store.exercises import current
 from responder.store.queries import read_points
+from responder.store.watching import current_points
 from responder.web.handset import Handset, LineError, in_process, over_http
 from responder.web.simulator import PASSWORD
 from responder.wiring import utc_now, wire
@@ -166,11 +168,13 @@ def export_points() -> None:
 @main.command()
 @_plainly
 def points() -> None:
-    """List the points and what they are for a resident now."""
+    """List the points and what they are for a resident now; in an exercise, what they are in it."""
     settings = load_settings()
     now, zone = utc_now(), settings.timezone
     with Database(settings.database_url).read() as connection:
-        rows = read_points(connection)
+        going, rows = current(connection), current_points(connection)
+    if going:
+        click.echo(f"the exercise {going.name} goes on: residents are told of what is real, and not of this", err=True)
     for point, version in rows:
         now_is = standing(point, now, zone, timedelta(hours=settings.stale_after))
         confirmed = f"{point.confirmed_at:%Y-%m-%d %H:%M}Z" if point.confirmed_at else "never"

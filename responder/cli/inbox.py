@@ -16,10 +16,7 @@ LONGEST = 100  # characters of a text in a list
 
 def _inbox() -> tuple[Inbox, Operator]:
     service = wire(load_settings())
-    flow = service.flow
-    made = Inbox(
-        service.database, service.vault, service.snapshot, service.settings, flow.languages, frozenset(flow.with_place)
-    )
+    made = Inbox(service.database, service.vault, service.snapshot, service.settings, service.flow.languages)
     return made, who(service.database)
 
 

@@ -58,7 +58,9 @@ class NotSignedIn(Forbidden):
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """Somebody who runs the service. `districts`: whose points they may change, all if empty."""
+    """Somebody who runs the service. `districts`: whose points they may change, all if empty. `created_by`: whoever
+    could have come in as them, as `handed_over` lists them.
+    """
 
     name: str
     role: Role
@@ -70,6 +72,13 @@ class Operator:
 def shell(user: str) -> Operator:
     """Whoever has a shell but no token: drafts, sends, stops and changes points, and never approves."""
     return Operator(f"{SHELL}{user}", Role.COMMUNICATOR)
+
+
+def handed_over(created_by: str, by: str, still_opens: bool) -> str:
+    """Who counts as having created an account ("anna, bo") once `by` has handed over a way in: whoever handed over one
+    could have used it, so those of before count too for as long as theirs `still_opens`.
+    """
+    return ", ".join(dict.fromkeys([*(created_by.split(", ") if still_opens else ()), by]))
 
 
 def may(operator: Operator, permission: Permission, district: str = "") -> bool:

@@ -98,10 +98,12 @@ class IllegalStep(BroadcastError):
         self.state, self.step = state, step
         self.possible = tuple(s for was, s in TRANSITIONS if was is state and s not in (Step.FINISH, Step.REOPEN))
         super().__init__(
-            "cannot {step} a broadcast that is {state}; possible now: {possible}",
-            step=step,
-            state=state,
-            possible=self.possible or Phrase("nothing"),
+            Phrase(
+                "cannot {step} a broadcast that is {state}; possible now: {possible}",
+                step=step,
+                state=state,
+                possible=self.possible or Phrase("nothing"),
+            )
         )
 
 
@@ -346,7 +348,10 @@ def _person(name: str) -> str:
 
 def _above(name: str, creators: Mapping[str, str]) -> Iterator[str]:
     """Who created the account `name`, who created theirs, and so on."""
-    seen = {name}
-    while (name := creators.get(name, "")) and name not in seen:
-        seen.add(name)
-        yield name
+    seen, todo = {name}, [name]
+    while todo:
+        for creator in creators.get(todo.pop(), "").split(", "):
+            if creator and creator not in seen:
+                seen.add(creator)
+                todo.append(creator)
+                yield creator

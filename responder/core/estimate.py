@@ -20,7 +20,7 @@ class BadText(BroadcastError):
 
     def __init__(self, language: str, reason: Phrase) -> None:
         self.language, self.reason = language, reason
-        super().__init__("text {language}: {reason}", language=language, reason=reason)
+        super().__init__(Phrase("text {language}: {reason}", language=language, reason=reason))
 
 
 class TextMissing(BroadcastError):
@@ -29,9 +29,11 @@ class TextMissing(BroadcastError):
     def __init__(self, languages: Sequence[str]) -> None:
         self.languages = tuple(languages)
         super().__init__(
-            "no text in {languages}, which recipients have chosen; write one, or choose a fallback language that has a "
-            "text",
-            languages=[name or Phrase("(unknown)") for name in languages],
+            Phrase(
+                "no text in {languages}, which recipients have chosen; write one, or choose a fallback language that "
+                "has a text",
+                languages=[name or Phrase("(unknown)") for name in languages],
+            )
         )
 
 

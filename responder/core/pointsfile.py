@@ -238,7 +238,7 @@ def _yes_no(text: str) -> YesNo:
 
 def people(text: str) -> int:
     """How many people, as somebody wrote it. Raises Problem."""
-    if not text.isdecimal() or int(text) > MOST_PEOPLE:
+    if not text.isdecimal() or len(text) > 20 or int(text) > MOST_PEOPLE:  # thousands of digits are no int either
         raise Problem(
             "'{number}' is no number of people; write digits only, at most {most}", number=text, most=MOST_PEOPLE
         )

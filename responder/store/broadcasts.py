@@ -101,10 +101,11 @@ def read_under_way(connection: Connection, states: Sequence[State]) -> list[Broa
 
 
 def read_retriable(connection: Connection) -> list[Broadcast]:
-    """Those that are done, but of which a delivery may yet come back and be tried again."""
+    """Those of exercises that are done, but of which a delivery may yet come back and be tried again."""
     sql = (
-        f"SELECT {_COLUMNS} FROM broadcasts b WHERE kind <> 'system' AND state = 'done' AND EXISTS (SELECT 1 FROM"
-        " deliveries d WHERE d.broadcast_id = b.id AND d.state IN ('queued', 'sending', 'accepted', 'sent', 'unknown'))"
+        f"SELECT {_COLUMNS} FROM broadcasts b WHERE exercise AND state = 'done' AND EXISTS (SELECT 1 FROM deliveries d"
+        " WHERE d.broadcast_id = b.id AND d.channel IN ('text', 'call')"
+        " AND d.state IN ('queued', 'sending', 'accepted', 'sent', 'unknown'))"
     )
     return [_broadcast(row._mapping) for row in connection.execute(text(sql))]
 

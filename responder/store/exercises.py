@@ -10,6 +10,8 @@ from sqlalchemy.engine import Connection
 from responder.core.points import Point
 from responder.store.queries import Clash, point_from_json, point_to_json
 
+VERSIONS = 100_000  # from ID * VERSIONS on versions count in the exercise ID: none of them is one of a real point
+
 
 @dataclass(frozen=True, slots=True)
 class Exercise:
@@ -57,13 +59,13 @@ def end(connection: Connection, id: int, who: str, now: float) -> bool:
 
 
 def played(connection: Connection) -> dict[str, tuple[Point, int]]:
-    """(point, version) of those that the exercise has changed, by id; versions go on from the real point's."""
+    """(point, version) of those that the exercise has changed, by id; versions go on from those that it began with."""
     rows = connection.execute(text("SELECT id, data, version FROM played_points"))
     return {row.id: (point_from_json(row.data), row.version) for row in rows}
 
 
 def save_played(connection: Connection, points: Sequence[Point], known: dict[str, int]) -> None:
-    """What `points` are in the exercise; `known` has the version that each has there or in truth. Raises Clash."""
+    """What `points` are in the exercise; `known` has the version that operators see of each. Raises Clash."""
     sql: Any = text(
         "INSERT INTO played_points (id, version, data) VALUES (:id, :version, :data) ON CONFLICT (id) DO UPDATE SET"
         " version = :version, data = :data WHERE played_points.version = :version - 1"

@@ -3,14 +3,14 @@
 Times in seconds since 1970, UTC.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sqlalchemy import bindparam, text
+from sqlalchemy import text
 from sqlalchemy.engine import Connection
 
 from responder.store.outbox import BY_HAND
 from responder.store.queries import places_changed
+from responder.store.tables import NOT_UNDERSTOOD
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,21 +40,20 @@ _MISSED = ", ".join(Missed.__dataclass_fields__)
 _ALIASES = f"SELECT {', '.join(Alias.__dataclass_fields__)} FROM aliases WHERE removed_at IS NULL"
 
 
-def missed(connection: Connection, outcomes: Iterable[str], since: float, most: int) -> list[Missed]:
-    """The newest `most` turns with one of `outcomes`, newest first; not those of who said STOPP."""
+def missed(connection: Connection, since: float, most: int) -> list[Missed]:
+    """The newest `most` of them, newest first; not those of who said STOPP."""
     sql = text(
-        f"SELECT {_MISSED} FROM turns WHERE at >= :since AND outcome IN :outcomes AND length(body_sealed) > 0"
+        f"SELECT {_MISSED} FROM turns WHERE at >= :since AND {NOT_UNDERSTOOD} AND length(body_sealed) > 0"
         " ORDER BY at DESC, id LIMIT :most"
-    ).bindparams(bindparam("outcomes", expanding=True))
-    rows = connection.execute(sql, {"since": since, "outcomes": list(outcomes), "most": most})
+    )
+    rows = connection.execute(sql, {"since": since, "most": most})
     return [Missed(**row._mapping) for row in rows]
 
 
-def missed_turn(connection: Connection, id: str, outcomes: Iterable[str]) -> bytes | None:
+def missed_turn(connection: Connection, id: str) -> bytes | None:
     """The sealed number of one of them; None if there is no such turn."""
-    sql = text("SELECT sender_sealed FROM turns WHERE id = :id AND outcome IN :outcomes")
-    found = sql.bindparams(bindparam("outcomes", expanding=True))
-    return connection.execute(found, {"id": id, "outcomes": list(outcomes)}).scalar()
+    sql = text(f"SELECT sender_sealed FROM turns WHERE id = :id AND {NOT_UNDERSTOOD}")
+    return connection.execute(sql, {"id": id}).scalar()
 
 
 def handled(connection: Connection) -> dict[bytes, tuple[float, str]]:
@@ -69,6 +68,11 @@ def set_handled(connection: Connection, words_hash: bytes, who: str, at: float) 
         " who = :who, at = :at"
     )
     connection.execute(text(sql), {"hash": words_hash, "who": who, "at": at})
+
+
+def purge_handled(connection: Connection, before: float) -> None:
+    """Forget what was dealt with `before`: nothing that came in such words is kept any more either."""
+    connection.execute(text("DELETE FROM handled WHERE at < :before"), {"before": before})
 
 
 def answered(connection: Connection) -> dict[str, float]:

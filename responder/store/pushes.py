@@ -86,7 +86,7 @@ def queue_changed(connection: Connection, broadcast_id: int, operator: str, now:
     sql = (
         f"{_STATUS} n.current, s.told, s.said, :now FROM push_news n JOIN subscriptions s ON s.place = n.place"
         " AND s.service = n.service AND s.told = n.told WHERE n.news = 'changed' AND n.operator = :operator"
-        f" AND {_WANTS} AND NOT EXISTS ({_WAITING}) ON CONFLICT DO NOTHING"
+        f" AND {WANTS} AND NOT EXISTS ({_WAITING}) ON CONFLICT DO NOTHING"
     )
     values = {"broadcast": broadcast_id, "operator": operator, "now": now}
     return connection.execute(text(sql), values).rowcount
@@ -108,9 +108,9 @@ def queue_closed(connection: Connection, broadcast_id: int, since: float, subscr
     queueing = (
         f"{_STATUS} n.current, s.told, s.said, :now FROM push_news n JOIN subscriptions s ON s.place = n.place"
         " AND s.service = n.service AND s.told = n.told WHERE n.news = 'closed_door'"
-        f" AND {_WANTS} AND NOT EXISTS ({_GOING}) ON CONFLICT DO NOTHING",
+        f" AND {WANTS} AND NOT EXISTS ({_GOING}) ON CONFLICT DO NOTHING",
         f"{_STATUS} '', s.told, s.said, :now FROM subscriptions s JOIN push_broken b ON b.said = s.said"
-        f" WHERE s.said_at > :subscribed AND {_WANTS} AND NOT EXISTS ({_GOING}) ON CONFLICT DO NOTHING",
+        f" WHERE s.said_at > :subscribed AND {WANTS} AND NOT EXISTS ({_GOING}) ON CONFLICT DO NOTHING",
         "INSERT INTO deliveries (broadcast_id, kind, number_hash, number_sealed, channel, language, place, service,"
         " turn_id, state, said_before, created_at) SELECT :broadcast, 'follow_up', sender_hash, sender_sealed, way,"
         " language, place, service, id, 'queued', all_said, :now FROM (SELECT t.*, a.said AS all_said, row_number()"
@@ -163,7 +163,7 @@ _STATUS = (
     " SELECT :broadcast, 'status', s.number_hash, s.number_sealed, s.channel, s.language, s.place, s.service, s.id,"
     " 'queued',"
 )
-_WANTS = "s.state = 'active' AND NOT EXISTS (SELECT 1 FROM suppressions p WHERE p.number_hash = s.number_hash)"
+WANTS = "s.state = 'active' AND NOT EXISTS (SELECT 1 FROM suppressions p WHERE p.number_hash = s.number_hash)"
 # What waits to be sent to the same subscription, now or after somebody has approved or resumed it ...
 _WAITING = (
     "SELECT 1 FROM deliveries d JOIN broadcasts b ON b.id = d.broadcast_id WHERE d.number_hash = s.number_hash"

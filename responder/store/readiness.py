@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import select, text
 from sqlalchemy.engine import Connection
 
-from responder.store.tables import AuditRow
+from responder.store.tables import NOT_UNDERSTOOD, UNKNOWN, AuditRow
 
 _COLUMNS = "district, period, deadline, signed_by, signed_at, note"
 
@@ -94,11 +94,10 @@ def sent_since(connection: Connection, since: float) -> list[Sent]:
 
 def unknown_deliveries(connection: Connection) -> int:
     """Deliveries of which nobody knows whether they arrived."""
-    return int(connection.execute(text("SELECT count(*) FROM deliveries WHERE state = 'unknown'")).scalar_one())
+    return int(connection.execute(text(f"SELECT count(*) FROM deliveries WHERE {UNKNOWN}")).scalar_one())
 
 
-def not_understood(connection: Connection, since: float, outcomes: tuple[str, ...]) -> int:
-    """Turns since then that ended in one of `outcomes`."""
-    names = {f"o{number}": outcome for number, outcome in enumerate(outcomes)}
-    sql = text(f"SELECT count(*) FROM turns WHERE at >= :since AND outcome IN ({', '.join(f':{n}' for n in names)})")
-    return int(connection.execute(sql, {"since": since, **names}).scalar_one())
+def not_understood(connection: Connection, since: float) -> int:
+    """Turns since then that nobody could make anything of."""
+    sql = text(f"SELECT count(*) FROM turns WHERE at >= :since AND {NOT_UNDERSTOOD}")
+    return int(connection.execute(sql, {"since": since}).scalar_one())

@@ -8,8 +8,13 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import Field, SQLModel
 
+NOT_UNDERSTOOD = "outcome IN ('unknown', 'no_such_code')"  # turns that nobody could make anything of
+# Deliveries of which nobody knows; said so that the small index of what is in hand is used, not one of all there are.
+UNKNOWN = "state = 'unknown' AND state IN ('sending', 'unknown') AND lease_until >= 0"
+
 _CALLS = text("channel = 'voice'")
 _SAID = text("said <> ''")
+_MISSED = text(NOT_UNDERSTOOD)
 _NO_ID_TWICE = {"sqlite_autoincrement": True}  # a receipt, or a delivery, may speak of a row that is gone
 _IN_HAND = text("state IN ('sending', 'unknown')")
 
@@ -76,7 +81,8 @@ class PlaceRow(SQLModel, table=True):
 class AuditRow(SQLModel, table=True):
     """Who changed what, by whose decision, what it was before and after (JSON), and when residents were told.
 
-    `subject` is the id of a point, "broadcast:ID" or "operator:NAME". `run`: the push that took the change in.
+    `subject` is the id of a point, or of anything else "KIND:ID", such as "broadcast:12": pushes tell them apart by the
+    colon. `run`: the push that took the change in.
     """
 
     __tablename__ = "audit"
@@ -125,6 +131,7 @@ class TurnRow(SQLModel, table=True):
         Index("turns_at", "at"),
         Index("turns_caller", "sender_hash", sqlite_where=_CALLS, postgresql_where=_CALLS),
         Index("turns_said", "said_at", sqlite_where=_SAID, postgresql_where=_SAID),
+        Index("turns_missed", "at", "channel", sqlite_where=_MISSED, postgresql_where=_MISSED),
     )
 
 

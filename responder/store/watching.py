@@ -9,29 +9,31 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, insert, select, text, update
+from sqlalchemy import insert, select, text, update
 from sqlalchemy.engine import Connection
 
 from responder.core.points import Point
 from responder.core.told import News
 from responder.store import exercises
-from responder.store.pushes import load_news
+from responder.store.pushes import WANTS, load_news
 from responder.store.queries import Clash, point_to_json, read_points
-from responder.store.tables import AuditRow, PointRow
+from responder.store.tables import NOT_UNDERSTOOD, UNKNOWN, AuditRow, PointRow
 
-NOT_UNDERSTOOD = ("unknown", "no_such_code")  # `turns.outcome` of what nobody could make anything of
 NEWEST = 100  # broadcasts that are looked through for what the provider has said
 NOTED = "note:"  # before a point's id: a line of its log that changes nothing for residents ...
 PLAYED = "played:"  # ... and one of an exercise. Pushes look at neither
 
 
 def current_points(connection: Connection) -> list[tuple[Point, int]]:
-    """(point, version) of every point, by id, as operators see them: an exercise that goes on shows its own."""
-    real = read_points(connection)
-    if exercises.current(connection) is None:
+    """(point, version) of every point, by id, as operators see them: an exercise that goes on shows its own.
+
+    Its versions are of its own too: what somebody looked at before it began, or while it went on, is old afterwards.
+    """
+    real, going = read_points(connection), exercises.current(connection)
+    if going is None:
         return real
     played = exercises.played(connection)
-    return [played.get(point.id, (point, version)) for point, version in real]
+    return [played.get(p.id, (p, going.id * exercises.VERSIONS + version)) for p, version in real]
 
 
 def save_note(connection: Connection, point: Point, version: int) -> None:
@@ -98,20 +100,19 @@ def hearers(
     load_news(connection, news, broken)
     values = {"since": since, "subscribed": subscribed_since}
     counted = (
-        f"SELECT count(*) FROM subscriptions s WHERE {_WANTS} AND {_LOSES}",
+        f"SELECT count(*) FROM subscriptions s WHERE {WANTS} AND {_LOSES}",
         "SELECT count(DISTINCT t.sender_hash) FROM turns t JOIN push_broken b ON b.said = t.said WHERE t.said_at >"
         " :since AND t.way <> '' AND length(t.sender_sealed) > 0 AND NOT EXISTS (SELECT 1 FROM suppressions p WHERE"
         " p.number_hash = t.sender_hash) AND NOT EXISTS (SELECT 1 FROM subscriptions s WHERE s.number_hash ="
-        f" t.sender_hash AND {_WANTS} AND {_LOSES})",
+        f" t.sender_hash AND {WANTS} AND {_LOSES})",
         f"SELECT count(*) FROM subscriptions s JOIN push_news n ON {_SAME} WHERE n.news = '{News.CHANGED}'"
-        f" AND {_WANTS} AND NOT ({_LOSES})",
+        f" AND {WANTS} AND NOT ({_LOSES})",
     )
     subscribed, asked, changed = (int(connection.execute(text(sql), values).scalar_one()) for sql in counted)
     return subscribed + asked, changed
 
 
 _SAME = "s.place = n.place AND s.service = n.service AND s.told = n.told"
-_WANTS = "s.state = 'active' AND NOT EXISTS (SELECT 1 FROM suppressions p WHERE p.number_hash = s.number_hash)"
 _LOSES = (
     f"(EXISTS (SELECT 1 FROM push_news n WHERE {_SAME} AND n.news = '{News.CLOSED_DOOR}')"
     " OR (s.said_at > :subscribed AND s.said IN (SELECT said FROM push_broken)))"
@@ -138,14 +139,14 @@ def pulse(connection: Connection, now: float) -> Pulse:
     """How things stand, by indexes alone: the tables of a crisis have millions of rows."""
     sql = text(
         "SELECT coalesce((SELECT until FROM leases WHERE name = 'jobs'), 0),"
-        f" coalesce((SELECT max(claimed_at) FROM ({_LATEST})), 0),"
+        f" coalesce((SELECT max(claimed_at) FROM ({_LATEST}) latest), 0),"
         f" (SELECT count(*) FROM ({_NEWEST}) b JOIN deliveries d ON d.broadcast_id = b.id AND d.channel IN ('text',"
         " 'call') AND d.state = 'failed' WHERE d.settled_at > :hour),"
-        " (SELECT count(*) FROM deliveries WHERE state = 'unknown' AND state IN ('sending', 'unknown')),"
+        f" (SELECT count(*) FROM deliveries WHERE {UNKNOWN}),"
         " coalesce((SELECT max(at) FROM turns), 0),"
-        " (SELECT count(*) FROM turns WHERE at > :day AND channel = 'text' AND outcome IN :outcomes)"
-    ).bindparams(bindparam("outcomes", expanding=True))
-    values = {"hour": now - 3600, "day": now - 86_400, "outcomes": list(NOT_UNDERSTOOD)}
+        f" (SELECT count(*) FROM turns WHERE at > :day AND channel = 'text' AND {NOT_UNDERSTOOD})"
+    )
+    values = {"hour": now - 3600, "day": now - 86_400}
     leads, accepted, failed, unknown, heard, missed = connection.execute(sql, values).one()
     first = text(
         "SELECT coalesce(min((SELECT d.created_at FROM deliveries d WHERE d.broadcast_id = b.id AND d.channel = w.way"

@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import text
 
 from responder.actions import load, reveal
+from responder.actions.housekeep import keep_house
 from responder.actions.inbox import BadAlias, CannotAnswer, Group, Inbox, NoSuchGroup
 from responder.core.access import Forbidden, NotSignedIn, Operator, Role, shell
 from responder.core.exercise import ExerciseGoesOn
@@ -28,10 +29,7 @@ SERIAL = "a-serial-of-a-form"
 def inbox_of(running: Running, **changed: object) -> Inbox:
     service = running.app.extensions["responder"]
     settings: Settings = service.settings.model_copy(update=changed)
-    flow = service.flow
-    return Inbox(
-        service.database, service.vault, service.snapshot, settings, flow.languages, frozenset(flow.with_place)
-    )
+    return Inbox(service.database, service.vault, service.snapshot, settings, service.flow.languages)
 
 
 @dataclass
@@ -141,6 +139,12 @@ def test_no_command_of_any_language_can_ever_be_a_place(asked: Asked) -> None:
     assert rows(asked.running.database, "SELECT count(*) FROM aliases") == [(0,)]
 
 
+@pytest.mark.parametrize("said", ["jag vill", "var finns", "vatten nu", "where is", "hjälp mig", "stopp farsta"])
+def test_what_people_write_in_whatever_they_ask_for_can_be_no_place(asked: Asked, said: str) -> None:
+    with pytest.raises(BadAlias):
+        asked.inbox.add_alias(EVA, said, "stadsdel:hokarangen:stockholm", asked.running.clock.now)
+
+
 def test_what_is_older_than_is_kept_and_more_than_is_looked_at_is_left_out(
     asked: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -156,13 +160,25 @@ def test_what_is_older_than_is_kept_and_more_than_is_looked_at_is_left_out(
     assert [group.words for group in seen.groups] == ["atlantis", "gnomhålan"] and seen.more
 
 
+def test_not_even_a_hash_of_the_words_is_kept_longer_than_they_are(asked: Asked) -> None:
+    asked.text(ANNA, "mordor")
+    running, service = asked.running, asked.running.app.extensions["responder"]
+    asked.inbox.set_handled(EVA, asked.group().id, running.clock.now.timestamp(), running.clock.now)
+    for days, kept in ((asked.inbox.settings.retain_days - 1, 1), (2, 0)):
+        running.clock.pass_time(days=days)
+        now = running.clock.now
+        view = service.snapshot.read_if_changed(now)
+        keep_house(service.database, service.vault, service.messages, view, service.settings, now)
+        assert rows(running.database, "SELECT count(*) FROM handled") == [(kept,)]
+
+
 def test_words_that_were_dealt_with_stay_so_under_another_lookup_key(asked: Asked) -> None:
     asked.text(ANNA, "mordor")
     now, old = asked.running.clock.now, asked.inbox
     old.set_handled(EVA, asked.group().id, now.timestamp(), now)
     keys = old.settings
     vault = Vault((keys.number_key,), ("a newer key", keys.lookup_key))
-    newer = Inbox(old.database, vault, old.snapshot, old.settings, old.languages, old.commands)
+    newer = Inbox(old.database, vault, old.snapshot, old.settings, old.languages)
     (group,) = newer.read(EVA, now).groups
     assert group.handled_by == "eva"
     with pytest.raises(NoSuchGroup):

@@ -56,6 +56,12 @@ def begin(running: Running) -> None:
         assert exercises.begin(connection, "Stormen", "anna", NOW.timestamp())
 
 
+def end(running: Running) -> None:
+    with running.database.write() as connection:
+        current = exercises.current(connection)
+        assert current and exercises.end(connection, current.id, "anna", LATER.timestamp())
+
+
 def change(running: Running, what: Change, operator: Operator = ANNA, seen: int | None = None) -> Point:
     return set_point(running.database, "p1", what, operator, ZONE, LATER, seen=seen)[1]
 
@@ -197,7 +203,7 @@ def test_a_note_without_anything_new_is_not_written_down(service: Running) -> No
     assert lines(service) == []
 
 
-@pytest.mark.parametrize("visitors", ["-1", "1.5", "many", "100001"])
+@pytest.mark.parametrize("visitors", ["-1", "1.5", "many", "100001", "9" * 5000])
 def test_what_is_no_number_of_people_is_refused(service: Running, visitors: str) -> None:
     service.put(a_point())
     with pytest.raises(ChangeRefused, match="no number of people"):
@@ -211,15 +217,16 @@ def test_in_an_exercise_only_the_exercise_changes(service: Running) -> None:
     service.put(a_point(status=Status.PLANNED))
     answer, before = service.phone.text("12347"), counters(service)
     begin(service)
-    change(service, Change(Status.OPEN), seen=1)
-    confirm(service.database, "p1", ANNA, ZONE, LATER, seen=2)
+    _, first = shown(service)
+    change(service, Change(Status.OPEN), seen=first)
+    confirm(service.database, "p1", ANNA, ZONE, LATER, seen=first + 1)
     note(service.database, "p1", Notes(visitors="45"), ANNA, ZONE, LATER)
-    change(service, Change(Status.CLOSED), BO, seen=3)
+    change(service, Change(Status.CLOSED), BO, seen=first + 2)
     assert real(service) == (a_point(status=Status.PLANNED), 1)
     assert counters(service) == before
     assert service.phone.text("12347") == answer
     played, version = shown(service)
-    assert (played.status, played.visitors, played.confirmed_at, version) == (Status.CLOSED, 45, LATER, 4)
+    assert (played.status, played.visitors, played.confirmed_at, version) == (Status.CLOSED, 45, LATER, first + 3)
     actions = [action for _, action, _ in lines(service)]
     assert actions == ["exercise: set closed", "exercise: note", "exercise: confirm", "exercise: set open"]
 
@@ -243,20 +250,37 @@ def test_pushes_never_look_at_an_exercise(service: Running) -> None:
 def test_in_an_exercise_too_nobody_overwrites_what_they_have_not_seen(service: Running) -> None:
     service.put(a_point())
     begin(service)
-    change(service, Change(Status.FULL), BO, seen=1)
-    with pytest.raises(Overtaken) as overtaken:
-        change(service, Change(Status.CLOSED), seen=1)
+    _, first = shown(service)
+    change(service, Change(Status.FULL), BO, seen=first)
+    with pytest.raises(Overtaken, match="changed meanwhile by shell:bo") as overtaken:
+        change(service, Change(Status.CLOSED), seen=first)
     assert (overtaken.value.who, overtaken.value.point.status) == ("shell:bo", Status.FULL)
-    assert change(service, Change(Status.CLOSED), seen=2).status is Status.CLOSED
+    assert change(service, Change(Status.CLOSED), seen=first + 1).status is Status.CLOSED
+
+
+def test_nobody_changes_in_truth_what_they_looked_at_in_an_exercise_nor_the_other_way_round(service: Running) -> None:
+    """A form that somebody opened in an exercise opens no door when the exercise has ended meanwhile."""
+    service.put(a_point())
+    _, before = shown(service)
+    begin(service)
+    _, within = shown(service)
+    with pytest.raises(Overtaken, match="an exercise has begun or ended") as overtaken:
+        change(service, Change(Status.FULL), seen=before)
+    assert overtaken.value.begun_or_ended and overtaken.value.version == within
+    end(service)
+    with pytest.raises(Overtaken, match="an exercise has begun or ended"):
+        change(service, Change(Status.FULL), seen=within)
+    begin(service)
+    with pytest.raises(Overtaken, match="an exercise has begun or ended"):  # another one
+        confirm(service.database, "p1", ANNA, ZONE, LATER, seen=within)
+    assert real(service) == (a_point(), before)
 
 
 def test_after_the_exercise_everything_is_as_it_really_is(service: Running) -> None:
     service.put(a_point())
     begin(service)
     change(service, Change(Status.CLOSED))
-    with service.database.write() as connection:
-        current = exercises.current(connection)
-        assert current and exercises.end(connection, current.id, "anna", LATER.timestamp())
+    end(service)
     assert shown(service) == real(service) == (a_point(), 1)
     assert change(service, Change(Status.FULL), seen=1) == real(service)[0]
 
@@ -269,7 +293,7 @@ def test_the_preview_of_an_exercise_says_so_and_that_nobody_hears(service: Runni
     wired = service.app.extensions["responder"]
     foresight = Foresight(service.database, wired.messages, wired.manner, wired.settings)
     view = wired.snapshot.read_if_changed(LATER)
-    told = foresight.preview(view, "p1", Change(Status.FULL), ANNA, LATER, seen=2)
+    told = foresight.preview(view, "p1", Change(Status.FULL), ANNA, LATER, seen=shown(service)[1])
     assert (told.was.kind, told.becomes.kind, told.exercise, told.hear) == (Kind.OPEN, Kind.FULL, True, 0)
     for sentence in (*told.texts.values(), *told.news.values(), *foresight.answers(view, "p1", LATER).values()):
         assert sentence.startswith("ÖVNING") and sentence.endswith("ÖVNING")

@@ -63,6 +63,8 @@ def test_the_next_id_is_after_the_highest_also_where_one_was_taken_by_a_file(
     boss = Operator("b", Role.ADMIN, signed_in=True)
     aside = replace(FARSTA, lat="59.30", lon="18.01")
     assert planner.propose(boss, "Enskede-Årsta-Vantör", aside, NOW).id == "enskede-arsta-vantor-1"
+    service.put(a_point("farsta-1000000"))  # another point than that is never replaced
+    assert planner.propose(REPORTER, "Farsta", FARSTA, NOW).id == "farsta-1000001"
 
 
 @pytest.mark.parametrize(

@@ -649,9 +649,24 @@ class TestInvitations:
         staff.add(door.database, VAULT, Operator("bo", Role.ADMIN, signed_in=True), "cilla", Role.APPROVER, NOW)
         assert credentials(door, "cilla").operator.created_by == "bo"
         door.invite(ANNA, "cilla", NOW)
+        assert credentials(door, "cilla").operator.created_by == "bo, anna"  # bo may still have the token he made
+        staff.withdraw_token(door.database, ANNA, "cilla", NOW)
+        door.invite(ANNA, "cilla", NOW)
         assert credentials(door, "cilla").operator.created_by == "anna"
         door.invite(ANNA, "anna", NOW)
         assert credentials(door, "anna").operator.created_by == "shell:root"
+
+    def test_a_shell_invites_an_admin_where_no_admin_can_come_in_any_more(self, door: Door) -> None:
+        staff.add(door.database, VAULT, ANNA, "bo", Role.APPROVER, NOW)
+        staff.withdraw_token(door.database, ANNA, "anna", NOW)
+        with pytest.raises(Forbidden):
+            door.invite(ROOT, "anna", NOW)
+        door.invite(ANNA, "anna", NOW)  # and loses it
+        with pytest.raises(Forbidden):
+            door.invite(ROOT, "bo", NOW)
+        door.accept(door.invite(ROOT, "anna", NOW), PASSWORD, NOW)
+        with pytest.raises(Forbidden):
+            door.invite(ROOT, "anna", NOW)
 
     def test_the_invitation_is_kept_as_a_hash(self, door: Door) -> None:
         token = door.invite(ANNA, "anna", NOW)

@@ -9,6 +9,7 @@ from sqlalchemy import text
 
 from responder.actions import staff
 from responder.core.access import Forbidden, Operator, Role, shell
+from responder.core.broadcast import objection
 from responder.store import accounts as store
 from responder.store.engine import Database
 from responder.store.queries import audit_log
@@ -191,3 +192,37 @@ def test_a_token_is_made_for_oneself_or_by_an_admin(database: Database, anna: Op
     staff.disable(database, anna, "bo", NOW)
     with pytest.raises(staff.BadAccount, match="disabled"):
         staff.new_token(database, anna, "bo", NOW)
+
+
+def test_whoever_makes_a_token_for_somebody_else_counts_as_who_created_the_account(
+    database: Database, anna: Operator
+) -> None:
+    dora = add(database, anna, "dora", Role.ADMIN)
+    add(database, anna, "bo", Role.APPROVER)
+    as_bo = staff.signed_in(database, staff.new_token(database, dora, "bo", NOW))
+    assert as_bo.created_by == "dora"
+    with database.read() as connection:
+        creators = {one.operator.name: one.operator.created_by for one in store.read_accounts(connection)}
+    for writer in ("dora", "anna", "shell:root"):  # anna created dora
+        assert "goes back to" in str(objection(as_bo, [writer], creators, 1, 1))
+    assert objection(as_bo, ["cilla"], creators, 1, 1) is None
+    assert staff.signed_in(database, staff.new_token(database, as_bo, "bo", NOW)).created_by == "dora"
+
+
+def test_whoever_could_still_come_in_otherwise_counts_beside_who_makes_a_token(
+    database: Database, anna: Operator
+) -> None:
+    dora = add(database, anna, "dora", Role.ADMIN)
+    add(database, anna, "bo", Role.APPROVER)
+    with database.write() as connection:  # bo has come in by an invitation of anna's, who may know the password
+        store.set_credentials(connection, "bo", password_hash="a hash")
+    assert staff.signed_in(database, staff.new_token(database, dora, "bo", NOW)).created_by == "anna, dora"
+
+
+def test_the_last_admin_keeps_a_way_in(database: Database, anna: Operator) -> None:
+    with pytest.raises(staff.LastAdmin):
+        staff.withdraw_token(database, anna, "anna", NOW)
+    with database.write() as connection:
+        store.set_credentials(connection, "anna", password_hash="a hash")
+    staff.withdraw_token(database, anna, "anna", NOW)
+    assert not staff.account(database, anna, "anna").has_token

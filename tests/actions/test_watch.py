@@ -2,15 +2,17 @@
 
 from datetime import timedelta
 
-from sqlalchemy import text
+from sqlalchemy import event, text
 
+from responder.actions import shift
+from responder.actions.push import push
 from responder.actions.watch import Watch, matching, points, watch
 from responder.core.access import Operator, Role
 from responder.core.points import Status
 from responder.store import exercises
 from responder.store.queries import point_to_json
 from responder.store.schedule import LEASE, lead
-from responder.store.watching import save_played_note
+from responder.store.watching import pulse, save_played_note
 from tests.conftest import NOW, STALE, ZONE, Running, a_point
 
 ANNA, BO = (Operator(name, Role.APPROVER, signed_in=True) for name in ("anna", "bo"))
@@ -144,3 +146,36 @@ def test_points_are_found_by_any_of_their_words_with_or_without_dots_and_rings(s
     assert ids("storgatan 5 farsta") == ["b"]
     assert ids("bromma") == ["c"] == ids("", "Bromma")
     assert sorted(ids("")) == ["a", "b", "c"] and ids("nowhere") == []
+
+
+def test_the_pulse_reads_through_no_table_of_a_crisis(service: Running) -> None:
+    """It is asked for every few seconds, by everybody who has the page open."""
+    asked: list[tuple[str, object]] = []
+
+    def note_down(_: object, __: object, statement: str, values: object, *___: object) -> None:
+        asked.append((statement, values))
+
+    event.listen(service.database.engine, "before_cursor_execute", note_down)
+    with service.database.read() as connection:
+        pulse(connection, AT)
+    event.remove(service.database.engine, "before_cursor_execute", note_down)
+    with service.database.read() as connection:
+        plans = [
+            str(row[3])
+            for statement, values in asked
+            for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)  # type: ignore[arg-type]
+        ]
+    big = [plan for plan in plans if "SCAN turns" in plan or "SCAN deliveries" in plan or "SCAN d" in plan]
+    assert big == []
+    for index in ("turns_missed", "turns_at", "deliveries_in_hand", "deliveries_next"):
+        assert any(index in plan for plan in plans)
+
+
+def test_a_note_of_the_shift_log_is_no_change_of_a_point(service: Running) -> None:
+    service.put(a_point())
+    wired, now = service.app.extensions["responder"], service.clock.now
+    shift.write(service.database, Operator("eva", Role.COMMUNICATOR, signed_in=True), "Elverket krånglar.", now)
+    service.clock.pass_time(minutes=10)
+    push(service.database, wired.snapshot.read_if_changed(service.clock.now), wired.rules, service.clock.now)
+    with service.database.read() as connection:
+        assert connection.execute(text("SELECT action, run, told_at FROM audit")).all() == [("note", None, None)]

@@ -25,6 +25,8 @@ def upgrade() -> None:
     op.add_column("operators", sa.Column("invite_hash", text, **empty))
     op.add_column("operators", sa.Column("invite_until", number, **zero))
     op.add_column("operators", sa.Column("language", text, nullable=False, server_default="sv"))
+    missed = sa.text("outcome IN ('unknown', 'no_such_code')")
+    op.create_index("turns_missed", "turns", ["at", "channel"], sqlite_where=missed, postgresql_where=missed)
     op.create_table(
         "sessions",
         sa.Column("id_hash", text, primary_key=True),
@@ -89,5 +91,6 @@ def downgrade() -> None:
     """Drop them."""
     for table in ("reports", "played_points", "exercises", "notes", "handled", "aliases", "failures", "sessions"):
         op.drop_table(table)
+    op.drop_index("turns_missed", "turns")
     for name in OPERATOR:
         op.drop_column("operators", name)
