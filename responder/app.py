@@ -6,6 +6,7 @@ from flask import Flask, Request, Response
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
+from werkzeug.routing import IntegerConverter
 
 from responder.ports import Clock
 from responder.settings import Settings, load_settings
@@ -22,6 +23,7 @@ def create_app(settings: Settings | None = None, clock: Clock = utc_now) -> Flas
     app = Flask(__name__, static_folder=None)
     app.config.update(MAX_CONTENT_LENGTH=MAX_BODY, SECRET_KEY=service.settings.secret_key)
     app.session_interface = _PageSessions()
+    app.url_map.converters["int"] = _Id
     if hops := service.settings.proxy_hops:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops)  # type: ignore[method-assign]
     app.register_blueprint(hooks.blueprint(service))
@@ -39,6 +41,12 @@ class _PageSessions(SecureCookieSessionInterface):
     def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
         """None, which becomes an empty session nobody can write to, for providers."""
         return None if request.path.startswith("/twilio/") else super().open_session(app, request)
+
+
+class _Id(IntegerConverter):
+    """A number in an address. The database holds none of more digits, so that there is no such page."""
+
+    regex = r"[0-9]{1,18}"
 
 
 def _plain(error: HTTPException) -> Response:

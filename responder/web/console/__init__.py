@@ -143,7 +143,7 @@ def context(desk: Desk) -> dict[str, Any]:
         "masked": masked,
         "told": _said,
         "asset": _asset,
-        "press": Press(),
+        "press": Press(formdata=None),  # also where what was sent cannot be read: its error gets a page too
         "exercise": g.get("exercise"),
     }
 
@@ -175,7 +175,9 @@ def _told(problem: Problem) -> tuple[str, int]:
 
 
 def _away(error: StoreAway) -> tuple[str, int]:
-    text = language.gettext("The database cannot be reached. Nothing was changed. Residents get answers from memory.")
+    text = language.gettext(
+        "The database cannot be reached. Nothing was changed. Residents still get answers, from the latest facts."
+    )
     return render_template("problem.html", text=text), 503
 
 
@@ -204,7 +206,7 @@ def _stale_form(error: CSRFError) -> tuple[str, int]:
 def _with_headers(response: Response) -> Response:
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
-    if request.endpoint == "console.static":
+    if request.endpoint == "console.static" and response.status_code < 400:  # not the page that says it is missing
         response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
     elif request.endpoint != "hooks.audio":
         response.headers["Cache-Control"] = "no-store"

@@ -1,5 +1,6 @@
 """Signing in and out, invitations, the second factor, and one's own account."""
 
+from contextlib import suppress
 from datetime import timedelta
 
 import segno
@@ -17,8 +18,9 @@ from responder.web.access import Access, access
 from responder.web.console.desk import Desk, safe_next
 from responder.web.console.forms import Form, needed
 from responder.web.console.language import LANGUAGES, gettext, lazy
+from responder.web.console.turnstile import Turnstile
 
-PENDING = "pending"  # the secret that is being set up: signed, and readable by nobody but its owner
+PENDING = "pending"  # the secret that is being set up, sealed: a cookie is signed, but whoever has it can read it
 _BROWSERS = (("Edg", "Edge"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"), ("Safari/", "Safari"))
 _SYSTEMS = (
     ("iPhone", "iPhone"), ("iPad", "iPad"), ("Android", "Android"), ("Windows", "Windows"), ("Mac OS", "Mac"),
@@ -73,10 +75,11 @@ class FirstCode(Form):
 
 def add(console: Blueprint, desk: Desk) -> None:
     """The routes."""
-    _add_door(console, desk)
-    _add_invitation(console, desk)
+    turnstile = Turnstile()
+    _add_door(console, desk, turnstile)
+    _add_invitation(console, desk, turnstile)
     _add_second_factor(console, desk)
-    _add_account(console, desk)
+    _add_account(console, desk, turnstile)
 
     @console.get("/accessibility")
     @access(Access.PUBLIC)
@@ -84,7 +87,7 @@ def add(console: Blueprint, desk: Desk) -> None:
         return render_template("accessibility.html")
 
 
-def _add_door(console: Blueprint, desk: Desk) -> None:
+def _add_door(console: Blueprint, desk: Desk, turnstile: Turnstile) -> None:
     @console.route("/sign-in", methods=["GET", "POST"])
     @access(Access.PUBLIC)
     def sign_in() -> str | AnyResponse | tuple[str, int]:
@@ -94,9 +97,11 @@ def _add_door(console: Blueprint, desk: Desk) -> None:
         if form.validate_on_submit():
             agent = request.user_agent.string
             try:
-                token = desk.door.sign_in(
-                    form.name.data or "", form.password.data or "", form.code.data or "", desk.address, agent, desk.now
-                )
+                with turnstile.turn():
+                    token = desk.door.sign_in(
+                        form.name.data or "", form.password.data or "", form.code.data or "", desk.address, agent,
+                        desk.now,
+                    )  # fmt: skip
             except (SignInFailed, TooManyAttempts) as problem:
                 form.blame(problem)
             else:
@@ -129,7 +134,7 @@ def _add_door(console: Blueprint, desk: Desk) -> None:
         return redirect(safe_next(request.args.get("next")), 303)
 
 
-def _add_invitation(console: Blueprint, desk: Desk) -> None:
+def _add_invitation(console: Blueprint, desk: Desk, turnstile: Turnstile) -> None:
     @console.route("/invitation/<token>", methods=["GET", "POST"])
     @access(Access.PUBLIC)
     def invitation(token: str) -> str | AnyResponse | tuple[str, int]:
@@ -137,7 +142,8 @@ def _add_invitation(console: Blueprint, desk: Desk) -> None:
         form = Choose()
         if form.validate_on_submit():
             try:
-                desk.door.accept(token, form.password.data or "", desk.now)
+                with turnstile.turn():
+                    desk.door.accept(token, form.password.data or "", desk.now)
             except Problem as problem:
                 form.blame(problem, "password")
             else:
@@ -153,9 +159,10 @@ def _add_second_factor(console: Blueprint, desk: Desk) -> None:
     @console.route("/second-factor", methods=["GET", "POST"])
     @access(Access.SIGNED_IN, fresh=True)
     def second_factor() -> str | AnyResponse | tuple[str, int]:
-        secret, form = str(cookie.get(PENDING, "")), FirstCode()
+        secret, form = pending(), FirstCode()
         if not secret:
-            secret = cookie[PENDING] = new_secret()
+            secret = new_secret()
+            cookie[PENDING] = desk.service.vault.seal(secret)
             if request.method == "POST":  # the page is an old one: its secret is gone
                 return redirect(url_for("console.second_factor"), 303)
         if form.validate_on_submit():
@@ -171,6 +178,12 @@ def _add_second_factor(console: Blueprint, desk: Desk) -> None:
         page = render_template("second_factor.html", form=form, qr=_qr(address), groups=groups, again=_has_totp(desk))
         return page, _status()
 
+    def pending() -> str:
+        sealed = cookie.get(PENDING)
+        with suppress(ValueError):  # by a key that is gone
+            return desk.service.vault.open(sealed) if isinstance(sealed, bytes) else ""
+        return ""
+
     @console.post("/account/codes")
     @access(Access.SIGNED_IN, fresh=True)
     def new_codes() -> str | AnyResponse:
@@ -179,7 +192,7 @@ def _add_second_factor(console: Blueprint, desk: Desk) -> None:
         return render_template("recovery_codes.html", codes=desk.door.new_recovery_codes(desk.session, desk.now))
 
 
-def _add_account(console: Blueprint, desk: Desk) -> None:
+def _add_account(console: Blueprint, desk: Desk, turnstile: Turnstile) -> None:
     @console.get("/account")
     @access(Access.SIGNED_IN)
     def account() -> str:
@@ -191,7 +204,8 @@ def _add_account(console: Blueprint, desk: Desk) -> None:
         form = Change()
         if form.validate_on_submit():
             try:
-                desk.door.change_password(desk.session, form.old.data or "", form.password.data or "", desk.now)
+                with turnstile.turn():
+                    desk.door.change_password(desk.session, form.old.data or "", form.password.data or "", desk.now)
             except (SignInFailed, TooManyAttempts) as problem:
                 form.blame(problem, "old")
             except Problem as problem:

@@ -81,8 +81,10 @@ def _day(text: str, zone: ZoneInfo) -> datetime | None:
         return None
 
 
-def _shown(value: object, now: datetime, zone: str) -> str:
-    """A value on the page; a time as people here write it."""
+def _shown(value: object, field: str = "", *, now: datetime, zone: str) -> str:
+    """The value of a `field` on the page; a time as people here write it."""
+    if field.endswith("_at") and isinstance(value, float):  # broadcasts keep their times as seconds
+        return moment(datetime.fromtimestamp(value, UTC), now, zone)
     text = printable(as_text(value))
     if text in CODES:
         return gettext(text)

@@ -22,6 +22,8 @@ from responder.core.broadcast import (
     Step,
     Template,
 )
+from responder.core.delivery import REACHED
+from responder.core.delivery import State as DeliveryState
 from responder.core.estimate import BadTime, sending_time
 from responder.core.exercise import fits
 from responder.core.places import Gazetteer, PlaceKind
@@ -61,6 +63,11 @@ class Why(Form):
     """For whoever wrote it."""
 
     why = StringField(lazy("Why?"), description=lazy("For whoever wrote it."))
+
+
+def gone_out(states: Mapping[str, int]) -> int:
+    """Deliveries that have left us, whatever became of them. Those that a stop held back have not."""
+    return sum(states.get(state, 0) for state in (*REACHED, DeliveryState.FAILED))
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +159,7 @@ def _add_writing(console: Blueprint, desk: Desk) -> None:
             fill(form, one)
         elif form.validate_on_submit() and "preview" not in request.form:
             to = () if one.corrects is not None else form.tokens()
-            read = int(form.version.data) if (form.version.data or "").isdecimal() else 0
+            read = request.form.get("version", 0, type=int)
             try:
                 announcer.edit(
                     desk.operator, id, desk.now, read, to, form.texts(), form.fallback.data or "", whole=True
@@ -196,7 +203,7 @@ def _add_one(console: Blueprint, desk: Desk) -> None:
         except NoSuchBroadcast:
             abort(404)
         name = "_broadcast_summary.html" if request.args.get("summary") else "_broadcast_part.html"
-        return render_template(name, one=one, pace=pace)
+        return render_template(name, one=one, pace=pace, gone=gone_out(pace.states))
 
     @console.route("/broadcasts/<int:id>/correct", methods=["GET", "POST"])
     @access(Permission.SEND)
@@ -316,7 +323,7 @@ def _add_steps(console: Blueprint, desk: Desk) -> None:
         console.add_url_rule(f"/broadcasts/<int:id>/{name}", f"broadcast_{name}", view, methods=["POST"])
 
     simple("pause", announcer.pause, lazy("Broadcast {id} is paused. Nothing more is sent until you resume it."))
-    simple("resume", announcer.resume, lazy("Broadcast {id} is being sent again."))
+    simple("resume", announcer.resume, lazy("Broadcast {id} goes on being sent."))
 
     @console.post("/broadcasts/<int:id>/stop")
     @access(Permission.SEND)
@@ -327,9 +334,8 @@ def _add_steps(console: Blueprint, desk: Desk) -> None:
             if problem.state is not State.STOPPED:  # somebody was faster: what was wanted is so
                 raise
         _, pace = announcer.progress(desk.operator, id, desk.now)
-        return done(
-            id, gettext("STOPPED. Of broadcast {id} nothing more is sent; {n} messages had gone out."), n=pace.over
-        )
+        gone = gone_out(pace.states)
+        return done(id, gettext("STOPPED. Of broadcast {id} nothing more is sent; {n} messages had gone out."), n=gone)
 
 
 def _page(desk: Desk, id: int, danger: Danger | None = None, later: Later | None = None) -> Page:
@@ -344,7 +350,7 @@ def _page(desk: Desk, id: int, danger: Danger | None = None, later: Later | None
     _, pace = announcer.progress(desk.operator, id, desk.now)
     history = [(line, json.loads(line.after or "{}").get("version")) for line in announcer.history(desk.operator, id)]
     page = render_template(
-        "broadcast.html", one=one, seen=seen, estimate=estimate, pace=pace, history=history,
+        "broadcast.html", one=one, seen=seen, estimate=estimate, pace=pace, history=history, gone=gone_out(pace.states),
         offer=_offer(desk, one), danger=danger or Danger(formdata=None), later=later or Later(formdata=None),
         why=Why(formdata=None), map=_map(one.audience, desk),
         tells=[] if one.written else announcer.tells(desk.operator, id),

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, cast
 from urllib.parse import urlsplit
 
-from flask import Response, abort, current_app, g, redirect, render_template, request, url_for
+from flask import Response, abort, current_app, flash, g, redirect, render_template, request, url_for
 from flask import session as cookie
 from werkzeug.wrappers import Response as AnyResponse
 
@@ -102,6 +102,11 @@ class Desk:
     def _sign_in_first(self, rule: Rule) -> AnyResponse | tuple[str, int]:
         if rule.polls:
             return "", 401
+        if cookie.get("id"):  # they were signed in, and may not know that it has ended
+            if request.method == "POST":
+                flash(gettext("You have been signed out, and nothing was saved. Sign in and do it once more."))
+            else:
+                flash(gettext("You have been signed out. Sign in to go on."))
         back = request.full_path.rstrip("?") if request.method == "GET" else ""
         return redirect(url_for("console.sign_in", next=back or None))
 
@@ -125,8 +130,9 @@ def safe_next(target: str | None) -> str:
         parts = urlsplit(target or "")
     except ValueError:  # half an address
         return url_for("console.overview")
-    own = target and not parts.scheme and not parts.netloc and target.startswith("/") and not target.startswith("//")
-    return target if own and "\\" not in str(target) else url_for("console.overview")  # type: ignore[return-value]
+    ours = target and target.isprintable() and target.startswith("/") and not target.startswith("//")
+    own = ours and not parts.scheme and not parts.netloc and "\\" not in str(target)
+    return target if own else url_for("console.overview")  # type: ignore[return-value]
 
 
 def fragment(render: Callable[..., str], *args: Any, **values: Any) -> Response:

@@ -2,6 +2,7 @@
 
 import secrets
 from contextlib import suppress
+from math import isfinite
 
 from flask import Blueprint, Response, abort, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
@@ -56,14 +57,7 @@ class Reason(Form):
 def add(console: Blueprint, desk: Desk) -> None:
     """The routes."""
     service = desk.service
-    inbox_of = Inbox(
-        service.database,
-        service.vault,
-        service.snapshot,
-        service.settings,
-        service.flow.languages,
-        frozenset(service.flow.with_place),
-    )
+    inbox_of = Inbox(service.database, service.vault, service.snapshot, service.settings, service.flow.languages)
 
     def page(group: Group, status: int = 200, name: Name | None = None, answer: Answer | None = None) -> AnyResponse:
         """One group with its forms: those that failed, or new ones."""
@@ -157,7 +151,8 @@ def add(console: Blueprint, desk: Desk) -> None:
         found = group_or_404(group)
         seen = found.newest.at.timestamp()
         with suppress(ValueError):
-            seen = float(request.form.get("seen", ""))
+            typed = float(request.form.get("seen", ""))
+            seen = typed if isfinite(typed) else seen
         inbox_of.set_handled(desk.operator, found.id, seen, desk.now)
         flash(gettext("Dealt with. It comes back if somebody writes it again."))
         return redirect(url_for("console.inbox"), 303)

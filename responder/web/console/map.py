@@ -18,6 +18,8 @@ TALLEST = 1.1  # times as high as it is wide
 LETTER, LINE = 13.0, 26.0  # the room of a label
 SMALL, MARK, BIG = 7.5, 10.0, 16.0  # half the size of a mark: on a full map, on another, and zoomed in
 FULL = 150  # points
+AROUND = 0.0085  # degrees of latitude, 900 m: so wide is the land that is drawn around a postcode
+NEAR = 14  # places that are tried for a name so that it covers no mark
 
 
 class Spot(NamedTuple):
@@ -28,9 +30,10 @@ class Spot(NamedTuple):
 
 
 class _Outline(NamedTuple):
-    """A district: (lat, lon) of the hull of its postcodes, and of their mean."""
+    """A district: (lat, lon) of its postcodes, of their hull, and of their mean."""
 
     name: str
+    spots: tuple[tuple[float, float], ...]
     corners: tuple[tuple[float, float], ...]
     middle: tuple[float, float]
 
@@ -48,20 +51,26 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Area:
-    """A district on the map: its outline as the points of a polygon, and where its name stands."""
+    """A district on the map: its outline as the points of a polygon, its postcodes as dots of a path, and where its
+    name stands.
+    """
 
     name: str
     outline: str
+    dots: str
     at: Spot
 
 
 @dataclass(frozen=True, slots=True)
 class Map:
-    """Everything that is drawn, in a box of `width` times `height`; `size`: half that of a mark."""
+    """Everything that is drawn, in a box of `width` times `height`; `size`: half that of a mark; `around`: how wide the
+    land around a postcode is.
+    """
 
     width: float
     height: float
     size: float
+    around: float
     areas: tuple[Area, ...]
     marks: tuple[Mark, ...]
 
@@ -92,12 +101,17 @@ def draw(points: Sequence[Shown], known: Gazetteer, district: str = "") -> Map:
     numbers = range(1, len(points) + 1) if district else [0] * len(points)
     labels = _beside(spots, numbers, size) if district else spots
     marks = (Mark(s, *spot, n, at) for s, spot, n, at in zip(points, spots, numbers, labels, strict=True))
-    names = _apart([(outline.name, frame.spot(*outline.middle)) for outline in outlines], height)
+    names = _apart([(outline.name, frame.spot(*outline.middle)) for outline in outlines], height, spots, size)
     areas = (
-        Area(outline.name, " ".join(f"{x:g},{y:g}" for x, y in (frame.spot(*c) for c in outline.corners)), at)
+        Area(
+            outline.name,
+            " ".join(f"{x:g},{y:g}" for x, y in (frame.spot(*corner) for corner in outline.corners)),
+            "".join(f"M{x:.0f} {y:.0f}h0" for x, y in (frame.spot(*spot) for spot in outline.spots)),
+            at,
+        )
         for outline, at in zip(outlines, names, strict=True)
     )
-    return Map(WIDTH, height, size, tuple(areas), tuple(marks))
+    return Map(WIDTH, height, size, round(frame.scale * AROUND), tuple(areas), tuple(marks))
 
 
 def _frame(corners: Sequence[tuple[float, float]]) -> tuple[_Frame, float]:
@@ -122,9 +136,14 @@ def _outlines(known: Gazetteer) -> tuple[_Outline, ...]:
         if place.kind is PlaceKind.POSTCODE and place.district and not (place.is_box or place.is_coarse):
             found.setdefault(place.district, []).append((place.lat, place.lon))
     return tuple(
-        _Outline(name, _hull(spots), (sum(p[0] for p in spots) / len(spots), sum(p[1] for p in spots) / len(spots)))
+        _Outline(name, tuple(spots), _hull(spots), (_mean(lat for lat, _ in spots), _mean(lon for _, lon in spots)))
         for name, spots in sorted(found.items())
     )
+
+
+def _mean(values: Iterable[float]) -> float:
+    many = tuple(values)
+    return sum(many) / len(many)
 
 
 def _hull(spots: Iterable[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
@@ -148,16 +167,17 @@ def _turn(a: tuple[float, float], b: tuple[float, float], c: tuple[float, float]
     return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
 
 
-def _apart(labels: Sequence[tuple[str, Spot]], height: float) -> list[Spot]:
-    """Where each name stands so that none covers another: as near to its spot as there is room."""
+def _apart(labels: Sequence[tuple[str, Spot]], height: float, marks: Sequence[Spot], size: float) -> list[Spot]:
+    """Where each name stands so that none covers another, nor a mark if that can be: as near as there is room."""
     taken: list[tuple[Spot, float]] = []
     placed: dict[str, Spot] = {}
     for name, spot in sorted(labels, key=lambda label: label[1].y):
         half = len(name) * LETTER / 2
         x = min(max(spot.x, half), WIDTH - half)
         steps = (Spot(x, round(spot.y + sign * step * LINE / 2, 1)) for step in range(40) for sign in (1, -1))
-        inside = (at for at in steps if LINE < at.y < height - 4)
-        at = next((at for at in inside if all(_clear(at, half, *other) for other in taken)), Spot(x, spot.y))
+        free = [at for at in steps if LINE < at.y < height - 4 and all(_clear(at, half, *other) for other in taken)]
+        near = free[:NEAR]  # further away it would be the name of another district
+        at = next((at for at in near if _bare(at, half, marks, size)), free[0] if free else Spot(x, spot.y))
         taken.append((at, half))
         placed[name] = at
     return [placed[name] for name, _ in labels]
@@ -165,6 +185,11 @@ def _apart(labels: Sequence[tuple[str, Spot]], height: float) -> list[Spot]:
 
 def _clear(at: Spot, half: float, other: Spot, other_half: float) -> bool:
     return abs(at.y - other.y) >= LINE or abs(at.x - other.x) >= half + other_half
+
+
+def _bare(at: Spot, half: float, marks: Sequence[Spot], size: float) -> bool:
+    """Whether a name at `at` covers no mark."""
+    return all(abs(m.x - at.x) > half + size or abs(m.y - (at.y - 7)) > size + 9 for m in marks)
 
 
 def _beside(spots: Sequence[Spot], numbers: Iterable[int], size: float) -> list[Spot]:
@@ -181,7 +206,6 @@ def _beside(spots: Sequence[Spot], numbers: Iterable[int], size: float) -> list[
 
 
 def _is_free(at: Spot, half: float, own: Spot, spots: Sequence[Spot], placed: Sequence[Spot], size: float) -> bool:
-    marks = (s for s in spots if s is not own)
-    return all(abs(s.x - at.x) > half + size or abs(s.y - (at.y - 7)) > size + 9 for s in marks) and all(
+    return _bare(at, half, [s for s in spots if s is not own], size) and all(
         abs(p.x - at.x) > half + LETTER * 1.5 or abs(p.y - at.y) > LINE - 4 for p in placed
     )

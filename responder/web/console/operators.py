@@ -12,7 +12,7 @@ from wtforms.validators import DataRequired, StopValidation
 from wtforms.widgets import CheckboxInput, ListWidget
 
 from responder.actions import staff
-from responder.core.access import Permission, Role, sends
+from responder.core.access import Permission, Role, require, sends
 from responder.core.problem import Problem
 from responder.store.accounts import Account
 from responder.web.access import access
@@ -97,6 +97,7 @@ def add(console: Blueprint, desk: Desk) -> None:
     @console.get("/operators")
     @access(Permission.OPERATORS)
     def operators() -> str:
+        require(desk.operator, Permission.OPERATORS)
         found = staff.accounts(database, desk.operator)
         return render_template("operators.html", accounts=found, state=state_of(desk), sends=sends)
 

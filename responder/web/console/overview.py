@@ -4,13 +4,14 @@ Its figures and its map are fetched anew every few seconds, each as a part of it
 focus still sees the figures move.
 """
 
+from collections import defaultdict
 from dataclasses import dataclass
 
 from flask import Blueprint, Response, render_template, request
 
 from responder.actions import watch
 from responder.actions.watch import Shown
-from responder.core.access import Permission
+from responder.core.access import Operator, Permission
 from responder.core.points import Kind
 from responder.core.problem import Phrase
 from responder.web.access import access
@@ -19,6 +20,7 @@ from responder.web.console.language import clock, gettext, moment
 from responder.web.console.map import draw
 
 MOST_STALE = MOST_SENDING = 10  # rows of unconfirmed points, and of broadcasts, before "and 40 more"
+MOST_NAMED = 60  # points on the page by name: beyond that only those of one's own districts
 LEGEND = (Kind.OPEN, Kind.CLOSES_SOON, Kind.FULL, Kind.BY_PHONE, Kind.OPENS_AT, Kind.CLOSED, Kind.MOVED, Kind.PLANNED)
 
 
@@ -42,6 +44,15 @@ class Titles:
         return f"{shown.point.name}: {', '.join(parts)}"
 
 
+def named(points: tuple[Shown, ...], operator: Operator) -> dict[str, list[Shown]]:
+    """The points that stand on the overview by name, one tap away, by district: all if few, else the operator's own."""
+    found: dict[str, list[Shown]] = defaultdict(list)
+    for shown in points:
+        if len(points) <= MOST_NAMED or shown.point.district in operator.districts:
+            found[shown.point.district].append(shown)
+    return {district: rows for district, rows in found.items() if len(rows) <= MOST_NAMED}
+
+
 def add(console: Blueprint, desk: Desk) -> None:
     """The routes."""
     service = desk.service
@@ -50,7 +61,7 @@ def add(console: Blueprint, desk: Desk) -> None:
     def figures() -> dict[str, object]:
         seen = watch.watch(database, desk.operator, zone, stale_after, desk.now)
         most = {"most_stale": MOST_STALE, "most_sending": MOST_SENDING}
-        return {"seen": seen, "latest": clock(desk.now, zone), **most}
+        return {"seen": seen, "latest": clock(desk.now, zone), "named": named(seen.points, desk.operator), **most}
 
     def chosen() -> str:
         return request.args.get("district", "")

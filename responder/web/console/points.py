@@ -1,5 +1,6 @@
 """The points: what each is and tells residents, and how an operator changes that in two steps, say and read."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -27,7 +28,7 @@ from responder.actions.publish import (
 )
 from responder.actions.watch import Shown
 from responder.core.access import Permission
-from responder.core.points import ACTIVATED, PROPOSED, SERVICES, Point, Status, YesNo
+from responder.core.points import ACTIVATED, PROPOSED, SERVICES, Kind, Point, Status, YesNo
 from responder.core.problem import Problem
 from responder.store.queries import point_from_json
 from responder.store.snapshot import View
@@ -65,6 +66,8 @@ DONE = {
     "propose": lazy("proposed"), "propose again": lazy("proposed again"), "plan": lazy("accepted as planned"),
     "reject": lazy("rejected"),
 }  # fmt: skip
+
+DIGITS = 40
 
 
 class ChangeForm(Form):
@@ -134,22 +137,32 @@ class ChangeForm(Form):
 
 
 class NotesForm(Form):
-    """What operators tell each other of a point."""
+    """What operators tell each other of a point. `was`: what stood in the form, as JSON, when it was made."""
 
     visitors = StringField(FIELDS["visitors"], render_kw={"inputmode": "numeric", "class": "short"})
     capacity = StringField(FIELDS["capacity"], render_kw={"inputmode": "numeric", "class": "short"})
     staffing = StringField(FIELDS["staffing"])
     supplies = StringField(FIELDS["supplies"])
+    was = HiddenField()
 
     @classmethod
     def of(cls, point: Point) -> "NotesForm":
         """What is noted of `point`."""
-        values = {name: getattr(point, name) for name in NOTES}
-        return cls(formdata=None, **{name: "" if value is None else str(value) for name, value in values.items()})
+        noted = {name: getattr(point, name) for name in NOTES}
+        values = {name: "" if value is None else str(value) for name, value in noted.items()}
+        return cls(formdata=None, **values, was=json.dumps(values, ensure_ascii=False))
 
     def notes(self) -> Notes:
-        """What was filled in."""
-        return Notes(**{name: self[name].data or "" for name in NOTES})
+        """What was filled in otherwise than it was: somebody else may have noted the rest anew meanwhile."""
+        try:
+            found = json.loads(self.was.data or "{}")
+        except (ValueError, RecursionError):  # brackets within brackets
+            found = {}
+        was = found if isinstance(found, dict) else {}
+        said = {name: self[name].data or "" for name in NOTES}
+        for name in ("visitors", "capacity"):  # thousands of digits are too many however few of them are read
+            said[name] = said[name][:DIGITS]
+        return Notes(**{name: text for name, text in said.items() if text != was.get(name)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +267,18 @@ def add(console: Blueprint, desk: Desk) -> None:
         form.seen.data = str(problem.version)
         return form_page(found, form, problem, mine), 409
 
+    def saved_before(id: str, form: ChangeForm, problem: Problem) -> bool:
+        """Whether this is the second click on a button whose first has saved just this."""
+        if not isinstance(problem, Overtaken) or (problem.who, problem.version) != (
+            desk.operator.name, form.version + 1,
+        ):  # fmt: skip
+            return False
+        try:
+            mine = foresight.preview(view(), id, form.change(), desk.operator, desk.now).after
+        except ChangeRefused:
+            return False
+        return all(one.same for one in differences(problem.point, mine, desk.now, zone, CHANGED))
+
     @console.get("/points")
     @access(Permission.VIEW)
     def points() -> str:
@@ -315,7 +340,8 @@ def add(console: Blueprint, desk: Desk) -> None:
                 form.decided_by.data or "", form.version,
             )  # fmt: skip
         except ChangeRefused as problem:
-            return again(id, form, problem)
+            if not saved_before(id, form, problem):
+                return again(id, form, problem)
         if desk.exercise:
             flash(gettext("Saved in the exercise. Residents hear nothing of it."))
         else:
@@ -328,7 +354,9 @@ def add(console: Blueprint, desk: Desk) -> None:
         """One tap: it is still what it was said to be."""
         found = shown(id)
         confirm(database, id, desk.operator, zone, desk.now, version_of(request.form.get("seen")))
-        flash(gettext("{name} is confirmed: still open.").format(name=found.point.name))
+        is_open = found.standing.kind in (Kind.OPEN, Kind.CLOSES_SOON)
+        said = gettext("{name} is confirmed: still open.") if is_open else gettext("{name} is confirmed as it is.")
+        flash(said.format(name=found.point.name))
         overview = request.form.get("back") == "overview"
         return redirect(url_for("console.overview") if overview else url_for("console.point", id=id), 303)
 

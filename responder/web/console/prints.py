@@ -18,7 +18,7 @@ from responder.core.access import Permission
 from responder.core.points import ACTIVATED, PROPOSED, USABLE, Kind, Point, Standing, Status, standing
 from responder.store.notes import on_duty
 from responder.store.readiness import not_understood, sent_since, unknown_deliveries
-from responder.store.watching import NOT_UNDERSTOOD, current_points
+from responder.store.watching import current_points
 from responder.web.access import access
 from responder.web.console import services
 from responder.web.console.desk import Desk
@@ -88,7 +88,7 @@ def add(console: Blueprint, desk: Desk) -> None:
 
     def page(template: str, **values: Any) -> str:
         day = format_date(desk.now.astimezone(ZoneInfo(zone)), "d MMMM", locale=current())
-        more = {"service": service, "day": day, "until": until, "hours": hours}
+        more = {"service": service, "day": day, "until": until, "hours": hours, **_numbers(desk)}
         return render_template(template, **{**more, **values})
 
     def until(at: datetime | None) -> str:
@@ -114,14 +114,13 @@ def add(console: Blueprint, desk: Desk) -> None:
         if one.point.hidden:
             text = gettext("The address of this point is secret. It gets no poster.")
             return render_template("problem.html", text=text), 409
-        numbers = _numbers(desk)
         both = {}
         for code in ("sv", "en"):
             with _spoken(code):
-                made = page("_poster.html", point=one.point, **numbers)
+                made = page("_poster.html", point=one.point)
             both[code] = Markup(made)  # noqa: S704 - a template of ours, escaped when it was made
         fit = one.point.status in LISTED
-        return page("poster.html", point=one.point, both=both, numbered=bool(numbers["text_to"]), listed=fit)
+        return page("poster.html", point=one.point, both=both, numbered=bool(_numbers(desk)["text_to"]), listed=fit)
 
     @console.get("/prints/list")
     @access(Permission.VIEW)
@@ -146,7 +145,7 @@ def add(console: Blueprint, desk: Desk) -> None:
             facts = {
                 "sent": sent_since(connection, since),
                 "unknown": unknown_deliveries(connection),
-                "puzzles": not_understood(connection, since, NOT_UNDERSTOOD),
+                "puzzles": not_understood(connection, since),
                 "duty": on_duty(connection),
             }
         text = page("_situation.html", districts=_districts(found), kinds=Kind, sorts=_SORTS, **facts)

@@ -371,7 +371,7 @@ class TestOperators:
         console.account("boss", Role.ADMIN)
         boss = console.browser(Role.ADMIN)
         answer = boss.post("/console/operators/account/admin", role="approver")
-        assert answer.status_code == 422 and "ingen ändrar sin egen roll" in body(answer)
+        assert answer.status_code == 422 and "du kan inte ändra din egen roll" in body(answer)
         assert boss.post("/console/operators/account/admin", role="admin", districts=["Farsta"]).status_code == 303
 
     def test_inviting_again_ends_password_codes_and_sessions(self, console: Console) -> None:
@@ -389,6 +389,17 @@ class TestOperators:
         boss, bo = console.browser(Role.ADMIN), console.browser(Role.VIEWER, "bo")
         boss.post("/console/operators/account/bo/sessions")
         assert "/sign-in" in bo.get("/console/account").location
+
+    def test_who_was_signed_out_hears_of_it_and_whether_anything_was_saved(self, console: Console) -> None:
+        bo = console.browser(Role.VIEWER, "bo")
+        console.browser(Role.ADMIN).post("/console/operators/account/bo/sessions")
+        looked = bo.get("/console/points", follow_redirects=True).get_data(as_text=True)
+        assert "Du har loggats ut. Logga in för att fortsätta." in looked
+        saved = bo.post("/console/points/p1/save", follow=True).get_data(as_text=True)
+        assert "Du har loggats ut, och inget sparades." in saved
+        assert "för att fortsätta" not in console.guest().get("/console/points", follow_redirects=True).get_data(
+            as_text=True
+        )
 
     def test_a_token_for_the_command_line_is_withdrawn(self, console: Console) -> None:
         boss = console.browser(Role.ADMIN)

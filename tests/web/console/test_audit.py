@@ -59,7 +59,7 @@ def test_only_what_changed_is_shown(console: Console, browser: Browser) -> None:
         "Beslut 7",
     )
     page = flat(browser.page(PAGE))
-    assert "läge : före öppen efter full" in page
+    assert "status : före öppen efter full" in page
     assert "telefon : efter 08-123 45 67" in page  # a point's own number is public
     assert "Testgatan" not in page and "Beslut 7" in page
 

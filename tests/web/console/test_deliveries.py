@@ -49,7 +49,7 @@ def test_an_unknown_delivery_says_what_it_means_and_masks_its_number(lost: Conso
     assert "Det kan ha kommit fram, eller inte." in page and "kan någon få det två gånger" in page
     assert "+4670*****01" in page and ANNA not in page
     assert 'href="/console/broadcasts/7"' in page and "14.20" in page
-    assert "Den skickades: leverans 41" in page and "Skicka leverans 41 igen" in page
+    assert "Markera leverans 41 som skickad" in page and "Skicka leverans 41 igen" in page
 
 
 def test_a_viewer_sees_it_and_can_do_nothing_about_it(lost: Console) -> None:
@@ -124,4 +124,4 @@ def test_one_district_shows_its_places_alone(console: Console) -> None:
 def test_who_said_stopp_is_counted(console: Console) -> None:
     console.running.put(a_point())
     console.running.another_phone(ANNA).text("STOPP")
-    assert "Har sagt STOPP 1" in flat(console.browser(Role.VIEWER).page("/console/subscriptions"))
+    assert "Har svarat STOPP 1" in flat(console.browser(Role.VIEWER).page("/console/subscriptions"))

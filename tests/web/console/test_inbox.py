@@ -149,7 +149,7 @@ def test_where_several_places_are_called_so_one_chooses_before_anything_is_saved
     [
         ("stopp", "kommando"), ("STOP", "kommando"), ("Stopp hemma", "kommando"), ("help", "kommando"),
         ("Bagarmossen", "betyder redan"), ("bagarmossens", "betyder redan"), ("12347", "minst 2 bokstäver"),
-        ("mordor 12347", "postnummer"), ("x", "minst 2 bokstäver"), ("hemma", "vardagligt"), ("vatten", "tjänst"),
+        ("mordor 12347", "postnummer"), ("x", "minst 2 bokstäver"), ("hemma", "vardagligt"), ("vatten", "service"),
         ("a b c d e", "högst"), ("å" * 41, "högst"),
     ],
 )  # fmt: skip
@@ -243,7 +243,7 @@ def test_an_answer_that_is_empty_or_too_long_keeps_what_was_typed(console: Conso
 
 def test_segments_are_counted_while_one_writes(browser: Browser) -> None:
     part = browser.post("/console/inbox/count", text="Hej " * 60, language="sv").get_data(as_text=True)
-    assert "2 segment" in flat(part) and "GSM-7" in part
+    assert "Sms-delar: 2" in flat(part) and "GSM-7" in part
     assert "€" not in part and "&lt;b&gt;" in browser.post("/console/inbox/count", text="<b>").get_data(as_text=True)
 
 

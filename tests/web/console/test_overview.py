@@ -31,7 +31,7 @@ def test_the_overview_says_whether_the_service_is_alive_and_what_is_open(console
     page = words(console.browser(Role.COMMUNICATOR).page("/console/overview"))
     assert "Utsändning Står still Den har aldrig varit i gång." in page
     assert "Senaste sms eller samtal 14.20" in page
-    assert "Inte förstådda på 24 h 1" in page
+    assert "Inte förstådda det senaste dygnet 1" in page
     assert "Bromma 0 1 0 0 1 1" in page and "Farsta 1 0 0 0 0 1" in page
 
 

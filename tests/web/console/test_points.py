@@ -69,7 +69,7 @@ def test_the_list_is_sifted_by_words_district_and_one_s_own(console: Console, re
     ):  # fmt: skip
         page = words(reporter.page(f"/console/points?{query}"))
         assert seen in page and gone not in page
-    assert "Ingen punkt passar" in reporter.page("/console/points?q=nowhere")
+    assert "Ingen trygghetspunkt hittades" in reporter.page("/console/points?q=nowhere")
 
 
 def test_a_point_shows_the_exact_answer_that_residents_get(console: Console, reporter: Browser) -> None:
@@ -114,7 +114,7 @@ def test_opening_a_point_is_tap_open_read_tap_save(console: Console) -> None:
     review = browser.post("/console/points/p1/review", become="open", **start)
     assert review.status_code == 200
     page = review.get_data(as_text=True)
-    assert "ÖPPEN nu" in page and "Status stängd öppen" in words(page)
+    assert "ÖPPEN nu" in page and "stängd → blir öppen" in words(page)
     assert stored(console)[1] == 1  # nothing is written by reading
     saved = browser.post("/console/points/p1/save", follow=True, **fields(page, "/save"))
     assert "Sparat. Invånarna får det nya svaret" in saved.get_data(as_text=True)
@@ -182,6 +182,20 @@ def test_who_was_overtaken_sees_both_versions_and_chooses_again(console: Console
     assert (stored(console)[0].status, stored(console)[0].note) == (Status.CLOSED, "Vi stänger")
 
 
+def test_a_second_click_on_save_changes_nothing_and_says_that_it_is_saved(console: Console, reporter: Browser) -> None:
+    said = {"status": "full", "note": "Fullt", "closes": "20:00", "seen": "1"}
+    for _ in range(2):
+        page = reporter.post("/console/points/p1/save", follow=True, **said).get_data(as_text=True)
+        assert 'role="status">Sparat.' in page
+        assert stored(console)[1] == 2
+    for other in ({"note": "Nästan fullt"}, {"closes": "kl 8"}):
+        answer = reporter.post("/console/points/p1/save", **{**said, **other})
+        assert answer.status_code == 409 and next(iter(other.values())) in answer.get_data(as_text=True)
+    database, now = console.service.database, console.running.clock.now
+    set_point(database, "p1", Change(Status.FULL, closes="20:00", note="Fullt"), shell("bo"), ZONE, now)
+    assert reporter.post("/console/points/p1/save", **said).status_code == 409  # somebody else has been here since
+
+
 @pytest.mark.parametrize("seen", ["", "0", "-1", "x", "9" * 5000])
 def test_a_form_that_says_no_version_overwrites_nothing(console: Console, reporter: Browser, seen: str) -> None:
     assert reporter.post("/console/points/p1/save", status="closed", seen=seen).status_code == 409
@@ -224,7 +238,7 @@ def test_what_has_closed_by_its_own_time_has_no_such_button(console: Console) ->
 
 def test_visitors_and_supplies_are_noted_without_confirming(console: Console, reporter: Browser) -> None:
     form = fields(reporter.page("/console/points/p1"), "/notes")
-    assert form == {"visitors": [""], "capacity": [""], "staffing": [""], "supplies": [""]}
+    assert {**form, "was": []} == {"visitors": [""], "capacity": [""], "staffing": [""], "supplies": [""], "was": []}
     sent = {"visitors": "45", "capacity": "80", "staffing": "Eva", "supplies": "Filtar slut"}
     page = reporter.post("/console/points/p1/notes", follow=True, **sent).get_data(as_text=True)
     assert "Invånarna får inte veta det" in page and 'value="Filtar slut"' in page
@@ -233,14 +247,29 @@ def test_visitors_and_supplies_are_noted_without_confirming(console: Console, re
     assert wrong.status_code == 422 and 'value="många"' in wrong.get_data(as_text=True)
 
 
+def test_what_somebody_else_has_noted_meanwhile_is_kept(console: Console, reporter: Browser) -> None:
+    console.running.put(a_point(visitors=40, supplies="Filtar"))
+    form = fields(reporter.page("/console/points/p1"), "/notes")
+    note(console.service.database, "p1", Notes(visitors="90", staffing="Eva"), shell("eva"), ZONE, NOW)
+    reporter.post("/console/points/p1/notes", **{**form, "supplies": [""], "capacity": ["100"]})
+    assert stored(console)[0] == a_point(visitors=90, staffing="Eva", supplies="", capacity=100)
+
+
+@pytest.mark.parametrize("was", ["", "[]", "{", "null", '{"visitors": 7}'])
+def test_a_form_that_does_not_say_what_it_was_notes_everything(console: Console, reporter: Browser, was: str) -> None:
+    console.running.put(a_point(visitors=40))
+    reporter.post("/console/points/p1/notes", visitors="", capacity="9", staffing="", supplies="", was=was)
+    assert stored(console)[0] == a_point(capacity=9)
+
+
 def test_the_history_shows_what_changed_for_whom_and_why(console: Console, reporter: Browser) -> None:
     database, now = console.service.database, console.running.clock.now
     set_point(database, "p1", Change(Status.FULL), shell("bo"), ZONE, now, "Beslut 7", "Krisledningen")
     note(database, "p1", Notes(visitors="3"), shell("eva"), ZONE, now)
     page = words(reporter.page("/console/points/p1/history"))
-    assert "shell:bo satt till full Status: öppen → blir full" in page
+    assert "shell:bo ändrat till full Status: öppen → blir full" in page
     assert "Beslut 7 (Krisledningen)" in page
-    assert "shell:eva antecknat Besökare nu: - → blir 3" in page
+    assert "shell:eva antecknat Besökare nu: 3" in page
     assert page.index("shell:eva") < page.index("shell:bo") and "Adress:" not in page
 
 
@@ -250,13 +279,14 @@ def test_the_history_shows_what_changed_for_whom_and_why(console: Console, repor
 def test_in_an_exercise_the_review_is_marked_and_nothing_real_changes(console: Console, reporter: Browser) -> None:
     with console.service.database.write() as connection:
         exercises.begin(connection, "Stormen", "anna", NOW.timestamp())
-    review = reporter.post("/console/points/p1/review", become="closed", seen="1").get_data(as_text=True)
+    seen = fields(reporter.page("/console/points/p1"), "/review")["seen"]
+    review = reporter.post("/console/points/p1/review", become="closed", seen=seen).get_data(as_text=True)
     assert "Ingen: det här är en övning" in review and "Spara i övningen: ingen får veta" in review
     assert all(text.startswith("ÖVNING") for text in re.findall(r'<p class="sms"[^>]*>([^<]*)', review))
     saved = reporter.post("/console/points/p1/save", follow=True, **fields(review, "/save")).get_data(as_text=True)
     assert "Sparat i övningen" in saved and 'class="status closed"' in saved
     assert stored(console) == (a_point(), 1)
-    assert "ÖVNING satt till stängd" in words(reporter.page("/console/points/p1/history"))
+    assert "ÖVNING ändrat till stängd" in words(reporter.page("/console/points/p1/history"))
 
 
 # --- hostile ----------------------------------------------------------------------------------------------------------

@@ -39,11 +39,11 @@ def test_the_poster_says_all_in_swedish_and_english(start: Callable[..., Running
     running.put(a_point(step_free=YesNo.YES, pets=YesNo.NO))
     text = flat(console.browser(Role.VIEWER).page(POSTER))
     for said in (
-        "Hallen p1", "Testgatan 36, Farsta", "Trygghetspunkt vid kris", "laddning av mobil", "rullstol kommer in",
+        "Hallen p1", "Testgatan 36, Farsta", "Trygghetspunkt vid kris", "laddning av mobil", "du kommer in med rullstol",
         "inga husdjur", "Sms:a ditt postnummer till 076-686 00 00", "eller ring 08-123 456 78", "Fara för liv: 112",
-        "113 13", "1177", "103,3", "Är det öppet nu? Sms:a först:",
+        "113 13", "1177", "103,3", "Är det öppet nu? Fråga först:",
         "Safety point in a crisis", "phone charging", "step-free", "no pets", "Text your postcode to 076-686 00 00",
-        "or call 08-123 456 78", "Danger to life: 112", "Is it open now? Text first:",
+        "or call 08-123 456 78", "Danger to life: 112", "Is it open now? Ask first:",
     ):  # fmt: skip
         assert said in text, said
     assert "nummer saknas" not in text
@@ -102,9 +102,9 @@ def test_the_list_has_open_and_planned_points_by_district(console: Console, brow
         a_point("p3", status=Status.CLOSED),
     )
     text = flat(browser.page(LIST))
-    assert "Hallen p1" in text and "stänger kl 20" in text and "mån-sön 08:00-20:00" in text
+    assert "Hallen p1" in text and "stänger kl. 20" in text and "mån-sön 08:00-20:00" in text
     assert "Hallen p2" in text and "planerad" in text and "Hallen p3" not in text
-    assert "Läget kl 14.20 den 24 november" in text
+    assert "Läget kl. 14.20 den 24 november" in text
     assert "Hallen p2" not in flat(browser.page(f"{LIST}?district=Farsta"))
     assert browser.get(f"{LIST}?district=Atlantis").status_code == 404
 
@@ -127,12 +127,12 @@ def test_the_script_tells_what_is_open_now_in_sentences(console: Console, browse
         a_point("p7", closes=NOW - timedelta(minutes=1)),
     )
     lines = [line.strip() for line in main_of(browser.page(SCRIPT)).splitlines() if line.strip()]
-    assert "Läget kl 14.20 den 24 november." in lines
+    assert "Läget kl. 14.20 den 24 november." in lines
     at = lines.index("Farsta.")
     assert lines[at + 1 : at + 4] == [
-        "Öppen: Hallen p1, Testgatan 36, stänger kl 20.",
-        "Ring först: Hallen p3, Testgatan 36, ring 08-123 45 67.",
-        "Full just nu: Hallen p2, Testgatan 36.",
+        "Öppet nu: Hallen p1, Testgatan 36, stänger kl. 20.",
+        "Ring innan du går dit: Hallen p3, Testgatan 36, ring 08-123 45 67.",
+        "Fullt just nu: Hallen p2, Testgatan 36.",
     ]
     for id in ("p4", "p5", "p6", "p7"):
         assert f"Hallen {id}" not in " ".join(lines)
@@ -140,7 +140,7 @@ def test_the_script_tells_what_is_open_now_in_sentences(console: Console, browse
 
 def test_what_was_not_confirmed_lately_is_called_so_everywhere(console: Console, browser: Browser) -> None:
     console.running.put(a_point(confirmed_at=NOW - timedelta(hours=12)))
-    assert "Det är inte bekräftat." in flat(browser.page(SCRIPT))
+    assert "Uppgiften är inte bekräftad." in flat(browser.page(SCRIPT))
     assert "(obekräftad)" in flat(browser.page(LIST))
     assert "OBEKRÄFTAD" in flat(browser.page(SITUATION))
     console.running.put(a_point(confirmed_at=NOW - timedelta(hours=11)))
@@ -149,14 +149,14 @@ def test_what_was_not_confirmed_lately_is_called_so_everywhere(console: Console,
 
 def test_where_nothing_is_open_the_script_says_that(console: Console, browser: Browser) -> None:
     console.running.put(a_point(status=Status.PLANNED))
-    assert "Ingen trygghetspunkt är öppen." in flat(browser.page(SCRIPT))
+    assert "Ingen trygghetspunkt är öppen just nu." in flat(browser.page(SCRIPT))
 
 
 def test_the_script_is_swedish_whatever_the_page_is(console: Console, browser: Browser) -> None:
     console.running.put(a_point())
     browser.post("/console/language", language="en")
     page = flat(browser.page(SCRIPT))
-    assert "Script for radio and volunteers" in page and "Läget kl 14.20 den 24 november." in page
+    assert "Script for radio and volunteers" in page and "Läget kl. 14.20 den 24 november." in page
 
 
 def test_the_situation_report_counts(console: Console, browser: Browser) -> None:
@@ -204,4 +204,4 @@ def test_an_exercise_prints_what_the_points_are_in_it(console: Console, browser:
     with console.service.database.write() as connection:
         exercises.begin(connection, "Havsörn", "arne", NOW.timestamp())
         save_played(connection, [a_point()], {"p1": 1})
-    assert "Öppen: Hallen p1" in flat(browser.page(SCRIPT))
+    assert "Öppet nu: Hallen p1" in flat(browser.page(SCRIPT))

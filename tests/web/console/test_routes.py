@@ -1,7 +1,9 @@
 """Every route states who may use it, and lets in those and nobody else."""
 
 import re
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 from flask import Flask
@@ -9,7 +11,7 @@ from werkzeug.routing import Rule as Route
 
 from responder.core.access import Permission, Role, holds
 from responder.web.access import Access, Rule
-from tests.conftest import Running
+from tests.conftest import Running, a_point
 from tests.web.console.conftest import Browser, Console
 
 WHO: tuple[Role | None, ...] = (None, *Role)
@@ -58,6 +60,29 @@ def test_no_route_that_changes_anything_takes_a_get(service: Running) -> None:
         assert method in ("GET", "POST"), path
 
 
+def test_a_get_writes_nothing(console: Console) -> None:
+    console.running.put(a_point("1"))
+    browser = console.browser(Role.ADMIN)
+    browser.post("/console/broadcasts/new", everyone="y", text_sv="Hej.", fallback="sv")
+    browser.get("/console/overview")
+    with closing(sqlite3.connect(console.running.path)) as watching:
+
+        def writes() -> int:
+            return int(watching.execute("PRAGMA data_version").fetchone()[0])
+
+        before, found = writes(), 0
+        for method, path, _ in list(routes(console.running.app)):
+            if method == "GET":
+                for answer in (browser.get(path), browser.client.head(path)):
+                    found += answer.status_code == 200
+                    answer.get_data()
+                    answer.close()
+                    assert writes() == before, path
+        assert found > 50
+        browser.post("/console/shift/on")
+        assert writes() != before  # or nothing would be seen here
+
+
 @pytest.mark.parametrize("role", WHO, ids=lambda role: role.value if role else "nobody")
 def test_each_role_comes_in_where_the_rule_says_and_nowhere_else(console: Console, role: Role | None) -> None:
     for method, path, rule in list(routes(console.running.app)):
@@ -74,6 +99,39 @@ def test_who_has_not_proved_lately_who_they_are_is_asked_before_anything_grave(c
             text = answer.get_data(as_text=True)
             assert answer.status_code == 200 and 'name="proof"' in text, f"{method} {path}"
             assert method == "GET" or "what was filled in" in text, f"{method} {path}"
+
+
+FIELDS = {
+    "version": "1", "seen": "1", "status": "closed", "visitors": "3", "text": "Ett meddelande.", "text_sv": "Hej.",
+    "everyone": "y", "fallback": "sv", "danger": "Det brinner i huset.", "why": "Det är fel ort.", "sure": "y",
+    "reason": "Det måste bli så.", "name": "kalle", "role": "admin", "alias": "zzqx", "place": "Bagarmossen",
+    "lat": "59.24", "lon": "18.09", "coordinate_accuracy": "50", "deadline": "2026-12-30",
+}  # fmt: skip
+
+
+def written(console: Console, browser: Browser) -> set[str]:
+    """Which routes that need a permission change what is stored, where every door stands open."""
+    found = set()
+    with closing(sqlite3.connect(console.running.path)) as watching:
+        for method, path, rule in list(routes(console.running.app)):
+            if method == "POST" and isinstance(rule.who, Permission):
+                before = watching.execute("PRAGMA data_version").fetchone()
+                browser.post(path.replace("account/console.css", "account/boss"), **FIELDS).close()
+                if watching.execute("PRAGMA data_version").fetchone() != before:
+                    found.add(path)
+    return found
+
+
+def test_what_the_door_lets_through_the_actions_refuse(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No rule lives in a page: a door that is left open lets nobody do anything."""
+    console.running.put(a_point("1"))
+    admin = console.browser(Role.ADMIN)
+    admin.post("/console/broadcasts/new", everyone="y", text_sv="Hej.", fallback="sv")
+    viewer, elsewhere = console.browser(Role.VIEWER), console.browser(Role.REPORTER, districts=("Bromma",))
+    monkeypatch.setattr(Rule, "admits", lambda rule, role: True)
+    assert written(console, viewer) == set()
+    assert written(console, elsewhere) == {"/console/shift", "/console/shift/on"}
+    assert len(written(console, admin)) > 10
 
 
 def test_a_form_without_its_token_is_refused_everywhere(console: Console) -> None:

@@ -49,5 +49,19 @@ for (const text of document.querySelectorAll("[data-count]")) {
   if (text.value) count();
 }
 
+// A second click on the button of a form that is on its way sends nothing: it would come too late to what the first did.
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  if (event.defaultPrevented || form.method !== "post") return;
+  const button = event.submitter ? `${event.submitter.name}=${event.submitter.value}@${event.submitter.formAction}` : "";
+  const again = form.dataset.sent === button && event.timeStamp - Number(form.dataset.sentAt) < 5000;
+  if (again) return event.preventDefault();
+  form.dataset.sent = button;
+  form.dataset.sentAt = event.timeStamp;
+});
+window.addEventListener("pageshow", () => {
+  for (const form of document.querySelectorAll("form[data-sent]")) delete form.dataset.sent;
+});
+
 const errors = document.getElementById("errors");
 if (errors) errors.focus();
