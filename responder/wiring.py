@@ -10,6 +10,7 @@ from responder.actions.deliver import Deliverer, Limits
 from responder.actions.load import not_places
 from responder.actions.push import Rules
 from responder.actions.receive import Receiver
+from responder.actions.track import Tracker
 from responder.core.flow import Flow
 from responder.core.message import Messages
 from responder.core.numbers import countries
@@ -52,6 +53,7 @@ class Service:
     messages: Messages
     manner: Manner
     announcer: Announcer
+    tracker: Tracker
 
     def deliverer(self, owner: str) -> Deliverer:
         """What sends, for one process that calls itself `owner`."""
@@ -147,4 +149,5 @@ def wire(settings: Settings, clock: Clock = utc_now) -> Service:
         messages,
         manner,
         Announcer(database, settings, flow.languages, snapshot.places),
+        Tracker(database),
     )

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from textwrap import shorten
 
 from sqlalchemy.engine import Connection
 
@@ -26,36 +25,30 @@ from responder.core.broadcast import (
     Step,
     Template,
     after,
+    existing,
     objection,
+    subject,
     waits,
 )
 from responder.core.delivery import State as DeliveryState
-from responder.core.estimate import BadText, BadTime, Counts, Estimate, Prices, Rates, checked_text, estimate
+from responder.core.estimate import BadTime, Counts, Estimate, Prices, Rates, estimate
 from responder.core.exercise import ExerciseGoesOn, NoExercise, fits
 from responder.core.places import Gazetteer
 from responder.core.problem import Phrase
-from responder.core.told import entries
-from responder.core.wording import Channel, Wording
+from responder.core.scribe import Scribe, checked_fallback
+from responder.core.wording import Wording
 from responder.core.words import clean
 from responder.settings import Settings
 from responder.store import broadcasts as store
-from responder.store.accounts import read_accounts
+from responder.store.accounts import creators
 from responder.store.engine import Database
 from responder.store.exercises import current
 from responder.store.pushes import take_as_told
-from responder.store.queries import Clash, audit_log, read_gazetteer, read_points
+from responder.store.queries import Clash, read_gazetteer
 from responder.store.schedule import DAY
-from responder.store.tables import AuditRow
 
-QUOTED = 40  # characters of a wrong message that its correction repeats
 SCHEDULE = "schedule"  # who starts what was given a time
 HOUR = timedelta(hours=1)
-MINUTE = 60.0
-UNDER_WAY = (State.SENDING, State.PAUSED)
-
-
-class NoSuchBroadcast(BroadcastError):
-    """An id that no broadcast has."""
 
 
 class EditedMeanwhile(BroadcastError):
@@ -110,19 +103,6 @@ class Seen:
     unknown: Sequence[store.Delivery]
 
 
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How far a broadcast is: deliveries by state, how many a second have left lately (None: none has), and after how
-    many seconds the rest has gone too at that rate.
-    """
-
-    states: Mapping[str, int]
-    total: int
-    over: int
-    rate: float | None
-    left: float | None
-
-
 @dataclass(frozen=True)
 class Announcer:
     """What operators do with broadcasts. Everything raises BroadcastError, Forbidden or StoreAway.
@@ -134,6 +114,11 @@ class Announcer:
     settings: Settings
     languages: Mapping[str, Wording]
     places: Callable[[Connection], Gazetteer] = read_gazetteer
+
+    @property
+    def scribe(self) -> Scribe:
+        """What broadcasts say."""
+        return Scribe(self.languages, self.settings.sender_name, self.settings.timezone)
 
     def draft(
         self,
@@ -152,7 +137,7 @@ class Announcer:
         exercise = exercise or template is Template.EXERCISE
         if exercise and template is Template.FREE:
             template = Template.EXERCISE
-        said, fallback = self._texts(template, exercise, texts or {}, fallback, now, now)
+        said, fallback = self.scribe.texts(template, exercise, texts or {}, fallback, now, now)
         with self.database.read() as connection:
             audience = Audience.parse(to, self.places(connection), store.point_ids(connection))
         with self.database.write() as connection:
@@ -188,7 +173,7 @@ class Announcer:
                     version=was.version,
                     read=version,
                 )
-            said = {**({} if whole else was.texts), **self._checked(texts or {}, was.exercise)}
+            said = {**({} if whole else was.texts), **self.scribe.checked(texts or {}, was.exercise)}
             if not said:
                 raise BroadcastError("no text; write one, or choose a template that has one")
             new = replace(
@@ -196,7 +181,7 @@ class Announcer:
                 state=state,
                 version=was.version + 1,
                 texts=said,
-                fallback=_fallback(fallback if whole else fallback or was.fallback, said),
+                fallback=checked_fallback(fallback if whole else fallback or was.fallback, said),
                 audience=self._retargeted(connection, was, to, whole),
                 editors=(*(name for name in was.editors if name != operator.name), operator.name),
                 approved_by="",
@@ -233,7 +218,7 @@ class Announcer:
         require(operator, Permission.APPROVE)
         with self._writing(id) as (connection, was):
             state = after(was.state, Step.APPROVE)
-            why = objection(operator, was.writers, _creators(connection), version, was.version)
+            why = objection(operator, was.writers, creators(connection), version, was.version)
             if why:
                 raise NotApproved("broadcast {id}: {why}", id=id, why=why)
             new = replace(was, state=state, approved_by=operator.name, approved_version=version)
@@ -349,7 +334,7 @@ class Announcer:
     ) -> tuple[dict[str, str], str]:
         about = datetime.fromtimestamp(began, UTC)
         wrong = {code: was.texts.get(code, was.texts.get(was.fallback, "")) for code in self.languages}
-        return self._texts(Template.CORRECTION, was.exercise, texts, fallback, about, now, wrong)
+        return self.scribe.texts(Template.CORRECTION, was.exercise, texts, fallback, about, now, wrong)
 
     def resolve(self, operator: Operator, delivery: int, outcome: Outcome, now: datetime) -> None:
         """Say what became of an unknown delivery: it was sent, or it shall be sent again."""
@@ -389,91 +374,12 @@ class Announcer:
             except BroadcastError as error:
                 return Seen(found, None, error.phrase, progress, unknown)
 
-    def read(self, operator: Operator, id: int) -> Broadcast:
-        """One of them, as it stands."""
-        require(operator, Permission.VIEW)
-        with self.database.read() as connection:
-            return self._read(connection, id)
-
-    def preview_text(self, text: str, language: str, exercise: bool) -> str:
-        """`text` exactly as it would be sent: signed, and marked if it is of an exercise. Raises BadText."""
-        return self._checked({language: text}, exercise)[language]
-
-    def prewritten(self, template: Template, exercise: bool, now: datetime) -> Mapping[str, str]:
-        """What a template says in each language; nothing where people write it themselves."""
-        return {} if template is Template.FREE else self._texts(template, exercise, {}, "", now, now)[0]
-
-    def objection(self, operator: Operator, broadcast: Broadcast) -> Phrase | None:
-        """Why `operator` may not approve it as it is; None if they may."""
-        with self.database.read() as connection:
-            creators = _creators(connection)
-        return objection(operator, broadcast.writers, creators, broadcast.version, broadcast.version)
-
-    def history(self, operator: Operator, id: int) -> list[AuditRow]:
-        """What was done to a broadcast and by whom, oldest first."""
-        require(operator, Permission.VIEW)
-        with self.database.read() as connection:
-            return audit_log(connection, _subject(id))
-
     def made(self, operator: Operator, broadcast: Broadcast, now: datetime) -> Estimate | None:
         """What a broadcast that people wrote comes to, by the deliveries that were made of it."""
         require(operator, Permission.VIEW)
         with self.database.read() as connection:
             counts = store.made_of(connection, broadcast.id)
         return self._estimate(broadcast, counts, now) if broadcast.written and counts else None
-
-    def tells(self, operator: Operator, id: int) -> list[tuple[str, str, int]]:
-        """(point, state, how many hear of it) that a push of changes tells; the point is "" where no point is left."""
-        require(operator, Permission.VIEW)
-        found: dict[tuple[str, str], int] = {}
-        with self.database.read() as connection:
-            names = {point.id: point.name for point, _ in read_points(connection)}
-            for key, number in store.targets(connection, id).items():
-                for point, state in [(e.point, e.state) for e in entries(key)] or [("", "")]:
-                    about = (names.get(point, point), state)
-                    found[about] = found.get(about, 0) + number
-        return [(*about, number) for about, number in sorted(found.items(), key=lambda item: -item[1])]
-
-    def progress(self, operator: Operator, id: int, now: datetime) -> tuple[Broadcast, Pace]:
-        """How far it is, at the rate that was measured over the last minute."""
-        require(operator, Permission.VIEW)
-        with self.database.read() as connection:
-            found = self._read(connection, id)
-            states = store.progress(connection, id)
-            span = min(MINUTE, max(1.0, now.timestamp() - (found.started_at or found.created_at)))
-            moved = 0
-            if found.state in UNDER_WAY:
-                moved = store.moved_since(connection, id, now.timestamp() - span)
-        total, over = sum(states.values()), _over(states)
-        rate = moved / span if moved else None
-        left = (total - over) / rate if rate and found.state is State.SENDING else None
-        return found, Pace(states, total, over, rate, left)
-
-    def under_way(self, operator: Operator, most: int) -> list[tuple[Broadcast, int, int]]:
-        """(broadcast, deliveries, of them gone or over) of what is being sent or paused: the newest `most`."""
-        require(operator, Permission.VIEW)
-        with self.database.read() as connection:
-            found = store.read_under_way(connection, UNDER_WAY)[::-1][:most]
-            states = store.progress_of(connection, [one.id for one in found]) if found else {}
-        return [(one, sum(states[one.id].values()), _over(states[one.id])) for one in found]
-
-    def corrections(self, operator: Operator) -> Mapping[int, int]:
-        """Broadcast to the newest one that corrects it."""
-        require(operator, Permission.VIEW)
-        with self.database.read() as connection:
-            return store.corrections(connection)
-
-    def newest(self, operator: Operator, most: int, state: str = "") -> list[Broadcast]:
-        """The newest `most`, in one state or in any."""
-        require(operator, Permission.VIEW)
-        with self.database.read() as connection:
-            return store.read_broadcasts(connection, most, state)
-
-    def deliveries(self, operator: Operator, state: str, broadcast: int | None, most: int) -> Sequence[store.Delivery]:
-        """The first `most` deliveries in `state`."""
-        require(operator, Permission.VIEW)
-        with self.database.read() as connection:
-            return store.read_deliveries(connection, state, broadcast, most)
 
     def _submitted(
         self,
@@ -585,14 +491,11 @@ class Announcer:
                 ) from None
 
     def _read(self, connection: Connection, id: int) -> Broadcast:
-        found = store.read_broadcast(connection, id)
-        if found is None or found.kind == "system":
-            raise NoSuchBroadcast("there is no broadcast {id}; look it up in the list of broadcasts", id=id)
-        return found
+        return existing(store.read_broadcast(connection, id), id)
 
     def _added(self, connection: Connection, operator: Operator, new: Broadcast, now: datetime) -> Broadcast:
         added = replace(new, id=store.add_broadcast(connection, new))
-        store.add_line(connection, now, operator.name, "draft", _subject(added.id), "", store.broadcast_to_json(added))
+        store.add_line(connection, now, operator.name, "draft", subject(added.id), "", store.broadcast_to_json(added))
         return added
 
     def _saved(
@@ -607,60 +510,8 @@ class Announcer:
     ) -> Broadcast:
         store.save_broadcast(connection, was, new)
         before, changed = store.broadcast_to_json(was), store.broadcast_to_json(new)
-        store.add_line(connection, now, who, str(action), _subject(was.id), before, changed, decision)
+        store.add_line(connection, now, who, str(action), subject(was.id), before, changed, decision)
         return new
-
-    def _texts(
-        self,
-        template: Template,
-        exercise: bool,
-        texts: Mapping[str, str],
-        fallback: str,
-        about: datetime,
-        now: datetime,
-        wrong: Mapping[str, str] | None = None,
-    ) -> tuple[dict[str, str], str]:
-        """(texts, fallback): those that are given, or the prewritten ones. `about`: when what is corrected began, and
-        what it said in each language is `wrong`.
-        """
-        if texts:
-            said = self._checked(texts, exercise)
-            return said, _fallback(fallback, said)
-        if template is Template.FREE:
-            raise BroadcastError("no text; write one, or choose a template that has one")
-        prewritten = {
-            code: self._prewritten(wording, template, about, now, (wrong or {}).get(code, ""))
-            for code, wording in self.languages.items()
-        }
-        said = self._checked(prewritten, exercise)
-        return said, _fallback(fallback or next(iter(said)), said)
-
-    def _prewritten(self, wording: Wording, template: Template, about: datetime, now: datetime, wrong: str) -> str:
-        sender = wording.sender(self.settings.sender_name)
-        values = {
-            "said": shorten(wrong.removesuffix(f"/{sender}"), QUOTED, placeholder="..."),
-            "time": wording.moment(about, now, self.settings.timezone),
-            "sender": sender,
-        }
-        push = template is Template.CORRECTION and not wrong  # it had no text of its own
-        return wording.say(f"broadcast.{template}{'_push' * push}", Channel.TEXT, **values)
-
-    def _checked(self, texts: Mapping[str, str], exercise: bool) -> dict[str, str]:
-        for language in texts:
-            if language not in self.languages:
-                known = Phrase("no such language; choose among {languages}", languages=list(self.languages))
-                raise BadText(language, known)
-        return {
-            language: checked_text(self._signed(said, language, exercise), language, exercise)
-            for language, said in texts.items()
-        }
-
-    def _signed(self, text: str, language: str, exercise: bool) -> str:
-        """`text` with the sender's name: what nobody has signed is not believed."""
-        sender, text = self.languages[language].sender(self.settings.sender_name), text.strip()
-        if not text or sender in text:
-            return text
-        return f"{text.removesuffix('ÖVNING').strip() if exercise else text} /{sender}"
 
     def _retargeted(self, connection: Connection, was: Broadcast, to: Sequence[str], whole: bool) -> Audience:
         if not to and (not whole or was.corrects is not None):
@@ -718,11 +569,6 @@ def _in_its_world(connection: Connection, broadcast: Broadcast) -> None:
     fits(broadcast, going.name if going else "")
 
 
-def _creators(connection: Connection) -> dict[str, str]:
-    """Account to who created it."""
-    return {account.operator.name: account.operator.created_by for account in read_accounts(connection)}
-
-
 def _begun(was: Broadcast) -> float:
     """When residents heard of it first. Raises NothingToCorrect."""
     began = was.started_at or (None if was.written else was.created_at)
@@ -733,11 +579,6 @@ def _begun(was: Broadcast) -> float:
             state=was.state,
         )
     return began
-
-
-def _over(states: Mapping[str, int]) -> int:
-    """Deliveries that have left us or are over: made is not sent."""
-    return sum(number for state, number in states.items() if state not in ("queued", "sending", "unknown"))
 
 
 def _new(
@@ -778,15 +619,6 @@ def _reason(danger: str) -> str:
     return danger
 
 
-def _fallback(language: str, texts: Mapping[str, str]) -> str:
-    if language and language not in texts:
-        raise BadText(
-            language,
-            Phrase("chosen as the fallback, but there is no such text; write it, or choose another fallback"),
-        )
-    return language
-
-
 def _nobody(broadcast: Broadcast) -> Phrase:
     targets = broadcast.audience.tokens()
     if broadcast.exercise:
@@ -796,7 +628,3 @@ def _nobody(broadcast: Broadcast) -> Phrase:
 
 def _job(id: int) -> str:
     return f"send:{id}"
-
-
-def _subject(id: int) -> str:
-    return f"broadcast:{id}"

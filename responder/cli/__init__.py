@@ -16,7 +16,7 @@ from responder import demo as phone
 from responder.actions import announce, load, publish, staff
 from responder.app import create_app
 from responder.core.access import NotSignedIn
-from responder.core.broadcast import BadTarget
+from responder.core.broadcast import BadTarget, NoSuchBroadcast
 from responder.core.flow import FlowError, mermaid
 from responder.core.points import Status, standing
 from responder.core.pointsfile import write_points_file
@@ -45,7 +45,7 @@ _TYPED: dict[type[Problem], str] = {  # what helps only somebody who types
     staff.Disabled: "RESPONDER_TOKEN",
     staff.NoSuchAccount: "`responder operator list`",
     BadTarget: "--to takes everyone, district:NAME, area:NAME, postcode:12345 or point:ID",
-    announce.NoSuchBroadcast: "`responder broadcast list`",
+    NoSuchBroadcast: "`responder broadcast list`",
     announce.TooDear: "SPEND_PER_DAY",
 }
 

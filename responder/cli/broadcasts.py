@@ -11,6 +11,7 @@ import click
 
 from responder.actions.announce import Announcer, Outcome, Seen
 from responder.actions.load import read_file
+from responder.actions.track import Tracker
 from responder.cli import _plainly
 from responder.cli.operators import number, vault_of, who
 from responder.core.access import Operator
@@ -36,6 +37,7 @@ class _Desk:
 
     settings: Settings
     announcer: Announcer
+    tracker: Tracker
     operator: Operator
     now: datetime
 
@@ -44,7 +46,7 @@ def _desk() -> _Desk:
     settings = load_settings()
     database = Database(settings.database_url)
     announcer = Announcer(database, settings, load_flow(settings.flows_dir).languages)
-    return _Desk(settings, announcer, who(database), utc_now())
+    return _Desk(settings, announcer, Tracker(database), who(database), utc_now())
 
 
 @click.group()
@@ -186,7 +188,7 @@ def broadcast_show(id: int) -> None:
 def broadcast_list(most: int) -> None:
     """The newest."""
     desk = _desk()
-    found = desk.announcer.newest(desk.operator, most)
+    found = desk.tracker.newest(desk.operator, most)
     for one in found:
         danger = f"\tDANGER TO LIFE: {one.reason}" if one.reason else ""
         begun = f"\t{_local(one.started_at, desk.settings)}" if one.started_at else ""
@@ -209,7 +211,7 @@ def deliveries(state: str, of: int | None, most: int) -> None:
             str(one.id), str(one.broadcast_id), one.kind, one.channel, one.language, number(vault, one.number_sealed),
             str(one.attempt), str(one.error or ""), _local(one.claimed_at or one.created_at, desk.settings),
         )
-        for one in desk.announcer.deliveries(desk.operator, state, of, most)
+        for one in desk.tracker.deliveries(desk.operator, state, of, most)
     ]  # fmt: skip
     if not rows:
         click.echo(f"no deliveries are {state}")

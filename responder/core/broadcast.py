@@ -91,6 +91,10 @@ class BroadcastError(Problem):
     """Something that a broadcast may not be or become. Nothing was changed."""
 
 
+class NoSuchBroadcast(BroadcastError):
+    """An id that no broadcast has."""
+
+
 class IllegalStep(BroadcastError):
     """A step that the state does not allow."""
 
@@ -258,6 +262,18 @@ class Broadcast:
     def writers(self) -> tuple[str, ...]:
         """Everybody who wrote at it."""
         return _once((self.operator, *self.editors))
+
+
+def existing(found: Broadcast | None, id: int) -> Broadcast:
+    """`found`, the broadcast `id` as it was read. Raises NoSuchBroadcast if it is none that people look at."""
+    if found is None or found.kind == "system":
+        raise NoSuchBroadcast("there is no broadcast {id}; look it up in the list of broadcasts", id=id)
+    return found
+
+
+def subject(id: int) -> str:
+    """What the audit log calls the broadcast `id`."""
+    return f"broadcast:{id}"
 
 
 def _target(token: str, known: Gazetteer, points: Collection[str]) -> tuple[str, str]:

@@ -97,6 +97,11 @@ def read_account(connection: Connection, name: str) -> Account | None:
     return _account(row) if row else None
 
 
+def creators(connection: Connection) -> dict[str, str]:
+    """Account to who created it."""
+    return {account.operator.name: account.operator.created_by for account in read_accounts(connection)}
+
+
 def account_with(connection: Connection, token_hash: str) -> Account | None:
     """The account that has this token, or None; nobody has the hash ""."""
     sql = text(f"{_ACCOUNTS} WHERE token_hash = :hash AND token_hash <> ''")

@@ -15,8 +15,9 @@ from sqlalchemy import text
 
 from responder.actions import announce
 from responder.actions.announce import Announcer, Outcome
+from responder.actions.track import Tracker
 from responder.core.access import Forbidden, Operator, Role, shell
-from responder.core.broadcast import BadTarget, Broadcast, BroadcastError, IllegalStep, State, Template
+from responder.core.broadcast import BadTarget, Broadcast, BroadcastError, IllegalStep, NoSuchBroadcast, State, Template
 from responder.core.estimate import BadText, TextMissing
 from responder.core.flow import Flow
 from responder.core.places import Gazetteer
@@ -166,7 +167,7 @@ class TestWhoHears:
         for to in ((), ("",), ("district:",), ("district:Nowhere",), ("point:nowhere",)):
             with pytest.raises(BadTarget):
                 desk.announcer.draft(ANNA, to, NOW, {"sv": "Hej"})
-        assert desk.announcer.newest(ANNA, 10) == []
+        assert Tracker(desk.announcer.database).newest(ANNA, 10) == []
 
     def test_a_target_that_has_vanished_meanwhile_is_nobody_and_never_everyone(self, desk: Desk) -> None:
         desk.subscribe("1")
@@ -506,7 +507,7 @@ class TestSending:
         assert desk.lines(sent.id)[0] == ("anna", "draft")
 
     def test_the_carrier_of_what_residents_ask_for_is_no_broadcast_of_operators(self, desk: Desk) -> None:
-        with pytest.raises(announce.NoSuchBroadcast, match="no broadcast 1"):
+        with pytest.raises(NoSuchBroadcast, match="no broadcast 1"):
             desk.announcer.stop(ANNA, 1, NOW)
 
     def test_a_push_can_be_paused_and_approved_but_not_written_in(self, desk: Desk) -> None:

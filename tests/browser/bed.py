@@ -91,7 +91,7 @@ class Bed:
     def begin_exercise(self) -> None:
         """From now on an exercise goes on, with a broadcast of its own; whatever is real is ended first."""
         announcer, now = self.service.announcer, self.service.clock()
-        for one in announcer.newest(BERIT, 100):
+        for one in self.service.tracker.newest(BERIT, 100):
             if one.state in (State.SUBMITTED, State.APPROVED, *UNDER_WAY):
                 announcer.stop(BERIT, one.id, now)
         for attempt in range(40):  # until what has changed is told

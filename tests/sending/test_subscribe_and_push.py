@@ -752,7 +752,7 @@ def test_one_person_alone_lets_them_out_where_there_is_danger_to_life(connect: C
         announcer.hasten(shell("anna"), id, "bråttom", line.running.clock.now)
     announcer.hasten(shell("anna"), id, "Farstas värme är borta, minus 20", line.running.clock.now)
     assert line.send() == 1
-    assert announcer.newest(shell("x"), 1)[0].reason == "Farstas värme är borta, minus 20"
+    assert line.service.tracker.newest(shell("x"), 1)[0].reason == "Farstas värme är borta, minus 20"
 
 
 def test_when_residents_were_told_is_noted_beside_the_change(line: Line) -> None:

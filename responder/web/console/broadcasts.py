@@ -10,7 +10,7 @@ from flask import Blueprint, abort, flash, redirect, render_template, request, u
 from werkzeug.wrappers import Response as AnyResponse
 from wtforms import StringField
 
-from responder.actions.announce import EditedMeanwhile, NoSuchBroadcast, ReasonMissing
+from responder.actions.announce import EditedMeanwhile, ReasonMissing
 from responder.core.access import Permission
 from responder.core.broadcast import (
     TRANSITIONS,
@@ -18,6 +18,7 @@ from responder.core.broadcast import (
     Broadcast,
     BroadcastError,
     IllegalStep,
+    NoSuchBroadcast,
     State,
     Step,
     Template,
@@ -90,11 +91,11 @@ def add(console: Blueprint, desk: Desk) -> None:
 
 
 def _add_list(console: Blueprint, desk: Desk) -> None:
-    announcer = desk.service.announcer
+    tracker = desk.service.tracker
 
     def under_way() -> list[Any]:
         try:
-            return announcer.under_way(desk.operator, SHOWN)
+            return tracker.under_way(desk.operator, SHOWN)
         except StoreAway:
             return []  # the page says so itself
 
@@ -105,12 +106,12 @@ def _add_list(console: Blueprint, desk: Desk) -> None:
     def broadcasts() -> str:
         chosen = request.args.get("state", "")
         chosen = chosen if chosen in list(State) else ""
-        found = announcer.newest(desk.operator, MOST, chosen)
-        waiting = [] if chosen else announcer.newest(desk.operator, MOST, State.SUBMITTED)
+        found = tracker.newest(desk.operator, MOST, chosen)
+        waiting = [] if chosen else tracker.newest(desk.operator, MOST, State.SUBMITTED)
         return render_template(
             "broadcasts.html", chosen=chosen, states=list(State), waiting=waiting,
             found=[one for one in found if chosen or one.state is not State.SUBMITTED],
-            corrections=announcer.corrections(desk.operator), most=MOST,
+            corrections=tracker.corrections(desk.operator), most=MOST,
         )  # fmt: skip
 
     @console.get("/broadcasts/under-way")
@@ -131,7 +132,7 @@ def _add_writing(console: Blueprint, desk: Desk) -> None:
             chosen = Template.EXERCISE
         form = compose(desk)
         if request.method == "GET":
-            for code, text in announcer.prewritten(chosen, exercise, desk.now).items():
+            for code, text in announcer.scribe.prewritten(chosen, exercise, desk.now).items():
                 form[f"text_{code}"].data = text
             form.fallback.data = next(iter(desk.service.flow.languages))
         elif form.validate_on_submit() and "preview" not in request.form:
@@ -199,7 +200,7 @@ def _add_one(console: Blueprint, desk: Desk) -> None:
     @access(Permission.VIEW, polls=True)
     def broadcast_progress(id: int) -> str:
         try:
-            one, pace = announcer.progress(desk.operator, id, desk.now)
+            one, pace = desk.service.tracker.progress(desk.operator, id, desk.now)
         except NoSuchBroadcast:
             abort(404)
         name = "_broadcast_summary.html" if request.args.get("summary") else "_broadcast_part.html"
@@ -333,7 +334,7 @@ def _add_steps(console: Blueprint, desk: Desk) -> None:
         except IllegalStep as problem:
             if problem.state is not State.STOPPED:  # somebody was faster: what was wanted is so
                 raise
-        _, pace = announcer.progress(desk.operator, id, desk.now)
+        _, pace = desk.service.tracker.progress(desk.operator, id, desk.now)
         gone = gone_out(pace.states)
         return done(id, gettext("STOPPED. Of broadcast {id} nothing more is sent; {n} messages had gone out."), n=gone)
 
@@ -347,14 +348,17 @@ def _page(desk: Desk, id: int, danger: Danger | None = None, later: Later | None
     one = seen.broadcast
     begun = one.started_at is not None
     estimate = announcer.made(desk.operator, one, desk.now) if begun else seen.estimate
-    _, pace = announcer.progress(desk.operator, id, desk.now)
-    history = [(line, json.loads(line.after or "{}").get("version")) for line in announcer.history(desk.operator, id)]
+    _, pace = desk.service.tracker.progress(desk.operator, id, desk.now)
+    history = [
+        (line, json.loads(line.after or "{}").get("version"))
+        for line in desk.service.tracker.history(desk.operator, id)
+    ]
     page = render_template(
         "broadcast.html", one=one, seen=seen, estimate=estimate, pace=pace, history=history, gone=gone_out(pace.states),
         offer=_offer(desk, one), danger=danger or Danger(formdata=None), later=later or Later(formdata=None),
         why=Why(formdata=None), map=_map(one.audience, desk),
-        tells=[] if one.written else announcer.tells(desk.operator, id),
-        corrected_by=announcer.corrections(desk.operator).get(id), languages_of=desk.service.flow.languages,
+        tells=[] if one.written else desk.service.tracker.tells(desk.operator, id),
+        corrected_by=desk.service.tracker.corrections(desk.operator).get(id), languages_of=desk.service.flow.languages,
         costs_of={code: cost(text) for code, text in one.texts.items()},
     )  # fmt: skip
     return page, 422 if danger or later else 200
@@ -380,7 +384,7 @@ def _offer(desk: Desk, one: Broadcast) -> Offer:
     if one.state is State.SUBMITTED:
         if not desk.may(Permission.APPROVE):
             reasons.append(Phrase("An approver who has not written at it must approve it."))
-        elif why := desk.service.announcer.objection(desk.operator, one):
+        elif why := desk.service.tracker.objection(desk.operator, one):
             steps.discard(Step.APPROVE)
             reasons.append(why)
     try:
@@ -398,7 +402,7 @@ def _template(name: str) -> Template:
 
 def _read(desk: Desk, id: int, missing_is_404: bool = True) -> Broadcast:
     try:
-        return desk.service.announcer.read(desk.operator, id)
+        return desk.service.tracker.read(desk.operator, id)
     except NoSuchBroadcast:
         if missing_is_404:
             abort(404)

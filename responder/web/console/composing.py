@@ -117,7 +117,7 @@ def count(announcer: Announcer, text: str, language: str, exercise: bool) -> Cou
     if not text.strip():
         return Count()
     try:
-        said = announcer.preview_text(text, language, exercise)
+        said = announcer.scribe.preview(text, language, exercise)
     except BadText as problem:
         return Count(error=problem.reason.told(gettext))
     return Count(said, cost(said), room(said))

@@ -35,7 +35,7 @@ def add(console: Blueprint, desk: Desk) -> None:
     @console.get("/unknown")
     @access(Permission.VIEW)
     def unknown() -> str:
-        found = service.announcer.deliveries(desk.operator, "unknown", None, MOST + 1)
+        found = service.tracker.deliveries(desk.operator, "unknown", None, MOST + 1)
         rows = [(one, number(one)) for one in found[:MOST]]
         return render_template("unknown.html", rows=rows, more=len(found) > MOST, system=SYSTEM)
 

@@ -79,7 +79,7 @@ def sent(console: Console) -> Broadcast:
 
 
 def state(console: Console, id: int) -> State:
-    return announcer(console).read(ANNA, id).state
+    return console.service.tracker.read(ANNA, id).state
 
 
 def said(answer: TestResponse | str) -> str:
@@ -95,7 +95,7 @@ class TestWriting:
             "areas": "Hökarängen, ", "postcodes": "123 47", "points": "farsta-1",
         }  # fmt: skip
         answer = anna.post("/console/broadcasts/new", follow=True, **fields)
-        made = announcer(console).newest(ANNA, 1)[0]
+        made = console.service.tracker.newest(ANNA, 1)[0]
         assert made.audience.tokens() == (
             "district:Farsta", "district:Bromma", "area:Hökarängen", "postcode:12347", "point:farsta-1",
         )  # fmt: skip
@@ -124,11 +124,11 @@ class TestWriting:
         assert answer.status_code == 422
         assert f'href="#{about}"' in html and why in html
         assert "Hej" in html and all(value in html for name, value in fields.items() if name != "everyone")
-        assert announcer(console).newest(ANNA, 1) == []
+        assert console.service.tracker.newest(ANNA, 1) == []
 
     def test_a_template_brings_its_text_in_every_language(self, console: Console, anna: Browser) -> None:
         html = unescape(anna.page("/console/broadcasts/new?template=all_clear"))
-        for text_of in announcer(console).prewritten(Template.ALL_CLEAR, False, NOW).values():
+        for text_of in announcer(console).scribe.prewritten(Template.ALL_CLEAR, False, NOW).values():
             assert text_of in html
         exercise = unescape(anna.page("/console/broadcasts/new?template=exercise"))
         assert "begins and ends with ÖVNING" in exercise and 'name="exercise" value="1"' in exercise
@@ -153,7 +153,7 @@ class TestWriting:
     def test_it_is_counted_without_scripts_too(self, console: Console, anna: Browser) -> None:
         answer = anna.post("/console/broadcasts/new", text_sv="Hej", everyone="y", preview="1")
         assert answer.status_code == 200 and "Hej /Stockholms stad" in said(answer) and "1 segment" in said(answer)
-        assert announcer(console).newest(ANNA, 1) == []
+        assert console.service.tracker.newest(ANNA, 1) == []
 
     def test_markup_in_a_text_is_shown_and_never_run(self, console: Console, anna: Browser) -> None:
         made = draft(console, texts={"sv": "<script>alert(1)</script>"})
@@ -164,7 +164,7 @@ class TestWriting:
         made = draft(console)
         fields = {"text_sv": "Nytt", "text_en": "", "fallback": "", "postcodes": "12347", "version": "1"}
         anna.post(f"/console/broadcasts/{made.id}/edit", **fields)
-        changed = announcer(console).read(ANNA, made.id)
+        changed = console.service.tracker.read(ANNA, made.id)
         assert changed.texts == {"sv": "Nytt /Stockholms stad"}
         assert (changed.fallback, changed.version, changed.audience.tokens()) == ("", 2, ("postcode:12347",))
 
@@ -174,7 +174,7 @@ class TestWriting:
         made = draft(console)
         answer = anna.post(f"/console/broadcasts/{made.id}/edit", text_sv="Nytt", version="1")
         assert answer.status_code == 422 and "nobody is named" in said(answer) and "Nytt" in said(answer)
-        assert announcer(console).read(ANNA, made.id) == made
+        assert console.service.tracker.read(ANNA, made.id) == made
 
     def test_of_two_at_once_the_second_sees_what_the_first_wrote_and_loses_nothing(
         self, console: Console, anna: Browser, bo: Browser
@@ -190,9 +190,9 @@ class TestWriting:
         assert "Annas text" in seen and "Anna's text" in seen
         version = re.search(r'name="version"[^>]*value="(\d+)"', seen)
         assert version and version[1] == "2"
-        assert announcer(console).read(ANNA, made.id).editors == ("anna", "bo")
+        assert console.service.tracker.read(ANNA, made.id).editors == ("anna", "bo")
         anna.post(f"/console/broadcasts/{made.id}/edit", version="2", **mine)
-        assert announcer(console).read(ANNA, made.id).texts["sv"].startswith("Annas text")
+        assert console.service.tracker.read(ANNA, made.id).texts["sv"].startswith("Annas text")
 
     def test_what_was_sent_meanwhile_is_not_changed_and_what_was_typed_is_kept(
         self, console: Console, anna: Browser
@@ -403,7 +403,7 @@ class TestUnderWay:
         )
         assert state(console, made.id) is State.SENDING  # looking stops nothing
         answer = said(anna.post(path, True))
-        correction = announcer(console).newest(ANNA, 1)[0]
+        correction = console.service.tracker.newest(ANNA, 1)[0]
         assert dict(correction.texts) == dict(texts) and correction.recipients == 2
         assert f"The correction {correction.id} is being sent to 2 people" in answer
         assert state(console, made.id) is State.STOPPED
@@ -470,6 +470,6 @@ class TestExercise:
             exercises.begin(connection, "Höstövning", "anna", NOW.timestamp())
         assert 'name="exercise" value="1"' in anna.page("/console/broadcasts/new")
         anna.post("/console/broadcasts/new", text_sv="Hej", everyone="y", exercise="1", template="exercise")
-        assert announcer(console).newest(ANNA, 1)[0].texts["sv"] == "ÖVNING. Hej /Stockholms stad ÖVNING"
+        assert console.service.tracker.newest(ANNA, 1)[0].texts["sv"] == "ÖVNING. Hej /Stockholms stad ÖVNING"
         anna.post("/console/broadcasts/new", text_sv="Hej", everyone="y", exercise="0", template="free")
-        assert not announcer(console).newest(ANNA, 1)[0].exercise
+        assert not console.service.tracker.newest(ANNA, 1)[0].exercise
