@@ -99,8 +99,8 @@ def holds(role: Role, permission: Permission) -> bool:
 
 
 def sends(role: Role) -> bool:
-    """Whether `role` can set a message on its way, and so signs in with a second factor."""
-    return holds(role, Permission.SEND)
+    """Whether `role` can set a message on its way, a changed point too, and so signs in with a second factor."""
+    return holds(role, Permission.SEND) or holds(role, Permission.POINT)
 
 
 def require(operator: Operator, permission: Permission, district: str = "") -> None:

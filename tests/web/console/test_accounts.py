@@ -362,6 +362,8 @@ class TestOperators:
         boss.post("/console/operators/account/bo", role="admin")
         assert bo.get("/console/operators").location == "/console/second-factor"  # can send now, and has no codes
         boss.post("/console/operators/account/bo", role="reporter", districts=["Farsta"])
+        assert bo.get("/console/operators").location == "/console/second-factor"  # a changed point sends messages too
+        boss.post("/console/operators/account/bo", role="viewer", districts=["Farsta"])
         assert bo.get("/console/operators").status_code == 403
         assert account(console, "bo").operator.districts == ("Farsta",)
         answer = boss.post("/console/operators/account/bo", role="reporter")

@@ -143,11 +143,11 @@ def test_a_form_without_its_token_is_refused_everywhere(console: Console) -> Non
 
 def table(app: Flask) -> str:
     """Role x route, as ARCHITECTURE.md and the notes show it: `python -m tests.web.console.test_routes`."""
-    lines = [f"{'route':<58}{'rule':<34}" + "".join(f"{role.value if role else 'nobody':<14}" for role in WHO)]
+    lines = [f"{'route':<58}{'rule':<42}" + "".join(f"{role.value if role else 'nobody':<14}" for role in WHO)]
     for method, path, rule in routes(app):
         what = f"{rule.who}{', fresh' if rule.fresh else ''}{', polls' if rule.polls else ''}"
         marks = {"let in": "yes", "sign in": "-", "refused": "no"}
-        lines.append(f"{method + ' ' + path:<58}{what:<34}" + "".join(f"{marks[expected(rule, r)]:<14}" for r in WHO))
+        lines.append(f"{method + ' ' + path:<58}{what:<42}" + "".join(f"{marks[expected(rule, r)]:<14}" for r in WHO))
     return "\n".join(lines)
 
 
