@@ -9,9 +9,11 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 DEFAULT_SECRET = "change-me"  # noqa: S105 - the value production refuses
 SECRETS = ("secret_key", "number_key", "lookup_key", "twilio_account_sid", "twilio_auth_token")
+MOST_KEYS = 4  # that a number is looked up by
 _E164_OR_SID = re.compile(r"\+\d{6,15}|\d{3,6}|[A-Za-z0-9 ]{1,11}")
 
 
+_KEYS = ("number_key", "lookup_key")
 _LOOPBACK = re.compile(r"https?://(127\.0\.0\.1|localhost|\[::1\])([:/]|$)")
 
 
@@ -85,17 +87,23 @@ class Settings(BaseSettings):
         return self.gateway == "twilio"
 
     def check(self) -> None:
-        """Raise SettingsError if this is a real service and a secret is missing or at its default."""
+        """Raise SettingsError if nobody can start on this: too few or many keys, and if this is a real service a secret
+        that is missing or at its default.
+        """
         if not self.real:
+            faults = _miscounted(self)
             if self.twilio_api_url and not _LOOPBACK.match(self.twilio_api_url):
-                raise SettingsError("GATEWAY=recorder does not start: TWILIO_API_URL must be on this machine")
+                faults.append("TWILIO_API_URL must be on this machine")
+            if faults:
+                raise SettingsError("GATEWAY=recorder does not start: " + "; ".join(faults))
             return
         faults = [
             f"{name.upper()} is {'missing' if not getattr(self, name) else 'at its default'}"
             for name in SECRETS
             if getattr(self, name) in ("", DEFAULT_SECRET)
         ]
-        for name in ("number_key", "lookup_key"):
+        faults += _miscounted(self)
+        for name in _KEYS:
             faults += [
                 f"{name.upper()}: {e}" for e in _weak(getattr(self, name)) if getattr(self, name) != DEFAULT_SECRET
             ]
@@ -117,9 +125,24 @@ def load_settings(**overrides: object) -> Settings:
 
 
 def key_list(value: str) -> tuple[str, ...]:
-    """The keys of a setting that takes a list, newest first, separated by commas."""
+    """The keys of a setting that takes a list, newest first, separated by commas. Raises SettingsError without any."""
+    keys = _keys(value)
+    if not keys:
+        raise SettingsError("NUMBER_KEY and LOOKUP_KEY: at least one key each")
+    return keys
+
+
+def _keys(value: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in value.split(",") if part.strip())
 
 
+def _miscounted(settings: Settings) -> list[str]:
+    return [
+        f"{name.upper()}: one to {MOST_KEYS} keys, separated by commas"
+        for name in _KEYS
+        if not 1 <= len(_keys(getattr(settings, name))) <= MOST_KEYS
+    ]
+
+
 def _weak(value: str) -> list[str]:
-    return [f"key {n} is shorter than 32 characters" for n, k in enumerate(key_list(value), 1) if len(k) < 32]
+    return [f"key {n} is shorter than 32 characters" for n, k in enumerate(_keys(value), 1) if len(k) < 32]

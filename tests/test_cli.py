@@ -1,5 +1,6 @@
 """The command line, as somebody types it."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -44,6 +45,22 @@ def test_init_on_nothing_makes_everything(tmp_path: Path, monkeypatch: pytest.Mo
         "places: 0 new, 0 changed, 4312 unchanged",
         "designated points: 0 new, 0 changed, 25 unchanged",
     ]
+
+
+def test_before_init_a_command_says_that_init_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for words in (["points"], ["ask", "12347"], ["operator", "add", "anna", "--role", "admin"]):
+        said = CliRunner().invoke(main, words)
+        assert said.exit_code == 1 and "run `responder init`" in said.output
+
+
+def test_whoever_stops_reading_is_not_told_of_it() -> None:
+    code = "from responder.cli import main; main(['flows', 'draw'])"
+    reader, writer = os.pipe()
+    os.close(reader)
+    said = subprocess.run([sys.executable, "-c", code], stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert said.stderr == ""
 
 
 def test_ask_shows_the_exact_reply_with_its_price(run: object) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from responder.settings import Settings, SettingsError, load_settings
+from responder.settings import Settings, SettingsError, key_list, load_settings
 from tests.conftest import Running, a_point
 
 EXAMPLE = (Path(__file__).parents[1] / ".env.example").read_text(encoding="utf-8")
@@ -65,6 +65,8 @@ def test_a_real_service_refuses_a_missing_or_default_secret_and_names_it(
         ({"number_key": "short"}, "NUMBER_KEY: key 1 is shorter than 32"),
         ({"lookup_key": f"{'l' * 40},short"}, "LOOKUP_KEY: key 2"),
         ({"number_key": f"{'n' * 40},change-me"}, "NUMBER_KEY: key 2"),
+        ({"number_key": ","}, "NUMBER_KEY: one to 4 keys"),
+        ({"lookup_key": ",".join(c * 40 for c in "abcde")}, "LOOKUP_KEY: one to 4 keys"),
         ({"twilio_from": ""}, "TWILIO_FROM or TWILIO_MESSAGING_SERVICE_SID"),
         ({"public_url": "http://svar.example"}, "PUBLIC_URL must begin with https"),
     ],
@@ -72,6 +74,15 @@ def test_a_real_service_refuses_a_missing_or_default_secret_and_names_it(
 def test_a_real_service_refuses_weak_settings(changed: dict[str, str], reason: str) -> None:
     with pytest.raises(SettingsError, match=reason):
         settings(**{**REAL, **changed}).check()
+
+
+def test_no_service_starts_without_a_key_or_on_more_than_a_number_is_looked_up_by() -> None:
+    for changed in ({"number_key": ""}, {"lookup_key": " , "}, {"lookup_key": "a,b,c,d,e"}):
+        with pytest.raises(SettingsError, match=next(iter(changed)).upper()):
+            settings(**changed).check()
+    with pytest.raises(SettingsError, match="at least one key"):
+        key_list(",")
+    settings(lookup_key="a,b,c,d").check()
 
 
 def test_a_real_service_does_not_start_on_demo_points(start: Callable[..., Running]) -> None:

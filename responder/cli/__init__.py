@@ -57,6 +57,8 @@ def _plainly(command: Command) -> Command:
     def told(*args: Any, **options: Any) -> Any:
         try:
             return command(*args, **options)
+        except BrokenPipeError:  # whoever reads has read enough: click ends quietly
+            raise
         except _TOLD as error:
             hint = next((said for kind, said in _TYPED.items() if isinstance(error, kind)), "")
             raise click.ClickException(f"{error} ({hint})" if hint else str(error)) from error

@@ -4,6 +4,7 @@ Threads queue at a lock of ours, since SQLite's own wait backs off by whole mill
 statements begins with BEGIN IMMEDIATE: one that starts as a reader and turns writer fails under load.
 """
 
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -16,10 +17,15 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 BUSY_SECONDS = 5
+_OLD = re.compile("no such (table|column)|has no column named")
 
 
 class StoreAway(RuntimeError):
     """The database cannot be reached or cannot be written just now."""
+
+
+class NotUpgraded(StoreAway):
+    """The database lacks what this version keeps there: `responder init` has not run on it."""
 
 
 class Prepared:
@@ -53,7 +59,7 @@ class _Own:
         except BaseException as error:
             self._lock.release()
             if isinstance(error, self._failures):
-                raise StoreAway(str(error)) from error
+                raise _away(error) from error
             raise
         return self._connection
 
@@ -64,7 +70,7 @@ class _Own:
             self._connection = None
         self._lock.release()
         if failed:
-            raise StoreAway(str(error)) from error
+            raise _away(error) from error
 
     def close(self) -> None:
         """Close the connection; the next use opens another."""
@@ -101,7 +107,7 @@ class Database:
             with self.engine.begin() as connection:
                 yield connection
         except DBAPIError as error:
-            raise StoreAway(str(error.orig)) from error
+            raise _away(error.orig) from error
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -110,7 +116,7 @@ class Database:
             with self.engine.connect().execution_options(reading=True) as connection:
                 yield connection
         except DBAPIError as error:
-            raise StoreAway(str(error.orig)) from error
+            raise _away(error.orig) from error
 
     def fetch(self, statement: Prepared, values: Mapping[str, Any]) -> list[Any]:
         """All rows of a read on this process's own connection. Raises StoreAway."""
@@ -158,6 +164,14 @@ class Database:
         else:
             bare.autocommit = True
         return bare
+
+
+def _away(error: BaseException | None) -> StoreAway:
+    """What the driver said; and what to do, where it misses a table."""
+    said = str(error)
+    if _OLD.search(said):
+        return NotUpgraded(f"{said}; run `responder init`, which makes or upgrades the database")
+    return StoreAway(said)
 
 
 def _close(connection: Any) -> None:

@@ -10,7 +10,8 @@ from flask import Blueprint, Response, abort, request, send_from_directory
 from responder.core.wording import Channel
 from responder.gateways.twilio import EMPTY
 from responder.ports import Inbound
-from responder.store.engine import StoreAway
+from responder.store.engine import NotUpgraded, StoreAway
+from responder.store.migrations import behind
 from responder.store.queries import versions
 from responder.web.access import Access, access
 from responder.wiring import Service
@@ -100,8 +101,13 @@ def blueprint(service: Service) -> Blueprint:
         try:
             with service.database.read() as connection:
                 versions(connection)
+            old = behind(service.database.engine)
+        except NotUpgraded:
+            old = True
         except StoreAway:
             return Response("database away\n", 503, mimetype="text/plain")
+        if old:
+            return Response("database not upgraded: run `responder init`\n", 503, mimetype="text/plain")
         return Response("ready\n", mimetype="text/plain")
 
     @hooks.get("/audio/<path:name>")

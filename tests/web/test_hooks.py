@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from urllib.parse import unquote_to_bytes
 from xml.etree import ElementTree
 
@@ -14,9 +15,11 @@ from hypothesis import strategies as st
 from twilio.request_validator import RequestValidator
 from werkzeug.test import TestResponse
 
+from responder.actions import load
 from responder.core.points import Status
+from responder.store.migrations import upgrade
 from responder.web.access import Access
-from tests.conftest import NOW, TOKEN, URL, Running, a_point
+from tests.conftest import NOW, TOKEN, URL, Running, a_point, run
 
 SMS = {"MessageSid": "SM1", "From": "+46700000001", "To": "71000", "Body": "12347"}
 CALL = {"CallSid": "CA1", "From": "+46700000001", "To": "+46770000000"}
@@ -248,6 +251,28 @@ def away(running: Running) -> None:
     for suffix in ("-wal", "-shm"):
         running.path.with_name(running.path.name + suffix).unlink(missing_ok=True)
     running.path.write_bytes(b"this is no database" * 100)
+
+
+def test_a_database_that_was_never_made_or_is_of_an_older_version_is_not_ready_and_every_page_says_what_to_do(
+    tmp_path: Path,
+) -> None:
+    running = run(tmp_path / "empty.db")
+    client = running.app.test_client()
+
+    def told() -> list[tuple[int, bool]]:
+        pages = [client.get(path) for path in ("/readyz", "/simulator", "/console/invitation/abc")]
+        return [(page.status_code, "responder init" in page.get_data(as_text=True)) for page in pages]
+
+    assert told() == [(503, True)] * 3
+    upgrade(running.database.engine, "0002")
+    assert (client.get("/healthz").status_code, told()[0]) == (200, (503, True))
+    assert "P4 Stockholm" in running.phone.text("12347")
+    load.prepare(running.database)
+    assert client.get("/readyz").status_code == 200, "without a restart"
+    assert "Vi har inga trygghetspunkter" in running.phone.text("12347")
+    with running.database.write() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    assert client.get("/readyz").status_code == 200, "a later version has prepared it: ours still answers"
 
 
 def test_with_no_view_at_all_the_answer_is_where_to_turn(start: Callable[..., Running]) -> None:

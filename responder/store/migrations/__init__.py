@@ -1,5 +1,6 @@
 """Alembic's scripts, and `upgrade`, which runs them without a configuration file."""
 
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -31,7 +32,21 @@ def revisions(engine: Engine) -> tuple[str | None, str | None]:
             at = MigrationContext.configure(connection).get_current_revision()
     except DBAPIError as error:
         raise StoreAway(str(error.orig)) from error
-    return at, ScriptDirectory.from_config(_config(None)).get_current_head()
+    return at, _known()[0]
+
+
+def behind(engine: Engine) -> bool:
+    """Whether the database has yet to be made or upgraded for this version; one of a later version is not behind.
+    Raises StoreAway.
+    """
+    at, head = revisions(engine)
+    return at != head and (at is None or at in _known())
+
+
+@cache
+def _known() -> tuple[str, ...]:
+    """The revisions that this version knows, the newest first."""
+    return tuple(script.revision for script in ScriptDirectory.from_config(_config(None)).walk_revisions())
 
 
 def _config(connection: object) -> Config:

@@ -22,7 +22,7 @@ from responder.actions.signin import Door
 from responder.core.access import Forbidden, Permission
 from responder.core.problem import Problem
 from responder.core.words import inert as inert
-from responder.store.engine import StoreAway
+from responder.store.engine import NotUpgraded, StoreAway
 from responder.store.vault import masked
 from responder.web.access import Access, access
 from responder.web.console import (
@@ -178,6 +178,8 @@ def _away(error: StoreAway) -> tuple[str, int]:
     text = language.gettext(
         "The database cannot be reached. Nothing was changed. Residents still get answers, from the latest facts."
     )
+    if isinstance(error, NotUpgraded):
+        text = language.gettext("The database is not ready for this version. Run `responder init` on the server.")
     return render_template("problem.html", text=text), 503
 
 

@@ -22,6 +22,7 @@ from responder.actions.signin import STEP, Door
 from responder.core.segments import cost
 from responder.store import simulator as store
 from responder.store.accounts import Credentials, credentials
+from responder.store.engine import StoreAway
 from responder.web.access import Access, access
 from responder.web.console import context, language
 from responder.web.console.desk import Desk
@@ -61,6 +62,7 @@ def blueprint(service: Service) -> Blueprint:
     simulator.before_request(desk.guard)
     simulator.context_processor(partial(_context, desk))
     simulator.errorhandler(LineError)(_broken)
+    simulator.errorhandler(StoreAway)(_away)
 
     @simulator.get("")
     @access(Access.DEMO)
@@ -254,3 +256,7 @@ def _said() -> dict[str, str]:
 
 def _broken(error: LineError) -> tuple[AnyResponse, int]:
     return jsonify(error=str(error)), 502
+
+
+def _away(error: StoreAway) -> Response:
+    return Response(f"{error}\n", 503, mimetype="text/plain")
