@@ -21,7 +21,7 @@ demo: install ## the service with its jobs on SQLite, a double of the provider, 
 	@$(BIN)/python -m tests.fakes.demo $(ARGS)
 
 test: install ## the tests that need Python and make only
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n auto $(ARGS)
 
 slow: install ## eleven years of quarters, the changes of the clock, four processes of which one is killed
 	@$(BIN)/python -m pytest -m slow --durations=5 $(ARGS)

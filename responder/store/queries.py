@@ -179,14 +179,22 @@ def save_points(connection: Connection, points: Sequence[Point], known: dict[str
 def read_places(connection: Connection, learnt: bool = True) -> list[Place]:
     """Every place, by code; with `learnt`, also by the words that operators have learnt from residents."""
     words = _learnt(connection) if learnt else {}
+    kinds = {kind.value: kind for kind in PlaceKind}
     return [
         Place(
-            code=row.code, name=row.name, kind=PlaceKind(row.kind), lat=row.lat, lon=row.lon, accuracy=row.accuracy,
-            district=row.district, municipality=row.municipality,
-            aliases=(*filter(None, row.aliases.split("|")), *words.get(row.code, ())), near=row.near, method=row.method,
+            code, name, kinds[kind], lat, lon, accuracy, district, municipality,
+            (*aliases.split("|"), *words.get(code, ())) if aliases else tuple(words.get(code, ())), near, method,
         )
-        for row in connection.execute(select(*PlaceRow.__table__.columns).order_by(text("code")))  # type: ignore[attr-defined]
+        for code, name, kind, lat, lon, accuracy, district, municipality, aliases, near, method in connection.execute(
+            text(_PLACES)
+        )
     ]  # fmt: skip
+
+
+_PLACES = (
+    "SELECT code, name, kind, lat, lon, accuracy, district, municipality, aliases, near, method FROM places"
+    " ORDER BY code"
+)
 
 
 def _learnt(connection: Connection) -> dict[str, list[str]]:
