@@ -23,6 +23,7 @@ from responder.core.access import Forbidden, Permission
 from responder.core.problem import Problem
 from responder.core.words import inert as inert
 from responder.store.engine import NotUpgraded, StoreAway
+from responder.store.exercises import Exercise
 from responder.store.vault import masked
 from responder.web.access import Access, access
 from responder.web.console import (
@@ -144,8 +145,16 @@ def context(desk: Desk) -> dict[str, Any]:
         "told": _said,
         "asset": _asset,
         "press": Press(formdata=None),  # also where what was sent cannot be read: its error gets a page too
-        "exercise": g.get("exercise"),
+        "exercise": _exercise(desk),
     }
+
+
+def _exercise(desk: Desk) -> Exercise | None:
+    """The exercise that goes on: on every page, whoever looks, and on errors as far as it is known."""
+    try:
+        return desk.exercise
+    except StoreAway:
+        return None
 
 
 def _time(desk: Desk, at: datetime | float | None) -> datetime | None:

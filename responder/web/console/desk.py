@@ -54,7 +54,10 @@ class Desk:
 
     @property
     def exercise(self) -> Exercise | None:
-        """The exercise that goes on."""
+        """The exercise that goes on. Raises StoreAway."""
+        if "exercise" not in g:
+            with self.service.database.read() as connection:
+                g.exercise = current(connection)
         return cast("Exercise | None", g.exercise)
 
     @property
@@ -78,7 +81,7 @@ class Desk:
         """Nobody comes in who may not."""
         g.now = self.service.clock()
         g.language = cookie.get("language", DEFAULT)
-        g.session = g.exercise = None
+        g.session = None
         rule: Rule | None = getattr(current_app.view_functions.get(request.endpoint or ""), "access", None)
         if rule is None:
             abort(500, "a route without a rule")
@@ -86,8 +89,6 @@ class Desk:
             return None
         g.session = found = self.door.session(cookie.get("id", ""), g.now, rule.polls)
         if found is not None:
-            with self.service.database.read() as connection:
-                g.exercise = current(connection)
             g.language = found.language if found.language in LANGUAGES else DEFAULT
         if rule.who in OPEN:
             return None
@@ -102,7 +103,7 @@ class Desk:
     def _sign_in_first(self, rule: Rule) -> AnyResponse | tuple[str, int]:
         if rule.polls:
             return "", 401
-        if cookie.get("id"):  # they were signed in, and may not know that it has ended
+        if cookie.get("id") and "_flashes" not in cookie:  # they were signed in, and may not know that it has ended
             if request.method == "POST":
                 flash(gettext("You have been signed out, and nothing was saved. Sign in and do it once more."))
             else:

@@ -40,6 +40,9 @@ def test_one_is_begun_by_name_and_every_page_says_so_to_everybody(console: Conso
         for path in ("/console/exercises", "/console/broadcasts", "/console/points"):
             page = browser.page(path)
             assert 'class="banner exercise"' in page and "Strömavbrott &lt;b&gt;hösten" in page, path
+    for path in ("/console/sign-in", "/console/accessibility", "/simulator"):
+        page = console.guest().page(path)
+        assert 'class="banner exercise"' in page and "Strömavbrott &lt;b&gt;hösten" in page, path
 
 
 @pytest.mark.parametrize(("name", "beside"), [("ab", True), ("", True), ("x" * 61, True), ("Höstövning", False)])
