@@ -3,13 +3,12 @@
 `guard` runs before every view. It reads the view's rule, the session of the cookie, and lets nobody in by default.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import cast
 from urllib.parse import urlsplit
 
-from flask import Response, abort, current_app, flash, g, redirect, render_template, request, url_for
+from flask import abort, current_app, flash, g, redirect, render_template, request, url_for
 from flask import session as cookie
 from werkzeug.wrappers import Response as AnyResponse
 
@@ -134,8 +133,3 @@ def safe_next(target: str | None) -> str:
     ours = target and target.isprintable() and target.startswith("/") and not target.startswith("//")
     own = ours and not parts.scheme and not parts.netloc and "\\" not in str(target)
     return target if own else url_for("console.overview")  # type: ignore[return-value]
-
-
-def fragment(render: Callable[..., str], *args: Any, **values: Any) -> Response:
-    """A part of a page that is fetched again and again."""
-    return Response(render(*args, **values), mimetype="text/html")

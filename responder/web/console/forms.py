@@ -27,7 +27,7 @@ class Form(FlaskForm):  # type: ignore[misc]
         """Put an error beside the field that it is about, or else above the form."""
         faults: Sequence[Any] = problem.faults if isinstance(problem, ChangeRefused) else ()
         for fault in faults:
-            name = field_id(fault.field)
+            name = fault.field
             if name in self._fields:
                 self._add(name, fault.phrase.told(gettext))
             else:
@@ -45,11 +45,6 @@ class Form(FlaskForm):  # type: ignore[misc]
 
     def _add(self, name: str, error: str) -> None:
         self._fields[name].errors = [*self._fields[name].errors, error]
-
-
-def field_id(column: str) -> str:
-    """The field of a form for a column of the points file."""
-    return column
 
 
 def needed(text: str = "") -> DataRequired:

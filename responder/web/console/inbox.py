@@ -15,7 +15,7 @@ from responder.core.places import Place, PlaceKind
 from responder.core.problem import Problem
 from responder.core.segments import cost
 from responder.web.access import access
-from responder.web.console.desk import Desk, fragment
+from responder.web.console.desk import Desk
 from responder.web.console.forms import Form, needed
 from responder.web.console.language import gettext, lazy, ngettext
 
@@ -159,14 +159,14 @@ def add(console: Blueprint, desk: Desk) -> None:
 
     @console.post("/inbox/count")
     @access(Permission.ANSWER)
-    def inbox_count() -> Response:
+    def inbox_count() -> str:
         said, error, price, text = request.form.get("text", ""), "", None, ""
         try:
             text = inbox_of.signed(said, request.form.get("language", ""))
             price = cost(text)
         except Problem as problem:
             error = problem.told(gettext) if said.strip() else ""
-        return fragment(render_template, "_inbox_count.html", text=text, price=price, error=error)
+        return render_template("_inbox_count.html", text=text, price=price, error=error)
 
     @console.get("/inbox/aliases")
     @access(Permission.ANSWER)

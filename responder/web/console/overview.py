@@ -7,7 +7,7 @@ focus still sees the figures move.
 from collections import defaultdict
 from dataclasses import dataclass
 
-from flask import Blueprint, Response, render_template, request
+from flask import Blueprint, render_template, request
 
 from responder.actions import watch
 from responder.actions.watch import Shown
@@ -15,7 +15,7 @@ from responder.core.access import Operator, Permission
 from responder.core.points import Kind
 from responder.core.problem import Phrase
 from responder.web.access import access
-from responder.web.console.desk import Desk, fragment
+from responder.web.console.desk import Desk
 from responder.web.console.language import clock, gettext, moment
 from responder.web.console.map import draw
 
@@ -82,11 +82,11 @@ def add(console: Blueprint, desk: Desk) -> None:
 
     @console.get("/overview/part")
     @access(Permission.VIEW, polls=True)
-    def overview_part() -> Response:
-        return fragment(render_template, "_overview_part.html", **figures())
+    def overview_part() -> str:
+        return render_template("_overview_part.html", **figures())
 
     @console.get("/overview/map")
     @access(Permission.VIEW, polls=True)
-    def overview_map() -> Response:
+    def overview_map() -> str:
         points = watch.points(database, zone, stale_after, desk.now)
-        return fragment(render_template, "_map.html", **map_of(points))
+        return render_template("_map.html", **map_of(points))

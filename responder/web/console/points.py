@@ -67,8 +67,6 @@ DONE = {
     "reject": lazy("rejected"),
 }  # fmt: skip
 
-DIGITS = 40
-
 
 class ChangeForm(Form):
     """What a point is to be. `seen`: the version that was looked at."""
@@ -160,8 +158,6 @@ class NotesForm(Form):
             found = {}
         was = found if isinstance(found, dict) else {}
         said = {name: self[name].data or "" for name in NOTES}
-        for name in ("visitors", "capacity"):  # thousands of digits are too many however few of them are read
-            said[name] = said[name][:DIGITS]
         return Notes(**{name: text for name, text in said.items() if text != was.get(name)})
 
 
