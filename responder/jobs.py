@@ -17,6 +17,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from responder.actions.housekeep import keep_house, rekey
 from responder.actions.push import push, push_due
+from responder.core.broadcast import SEND_JOB
 from responder.store import outbox
 from responder.store.engine import StoreAway
 from responder.store.schedule import LEASE, SLOT, done, due, lead, missing_slots, resign
@@ -85,11 +86,11 @@ class Jobs:
     def _start_scheduled(self, now: datetime) -> None:
         database, stamp = self.service.database, now.timestamp()
         with database.read() as connection:
-            jobs = [(job, at) for job, at in due(connection, stamp) if job.startswith("send:")]
+            jobs = [(job, at) for job, at in due(connection, stamp) if job.startswith(SEND_JOB)]
         for job, at in jobs:
             with database.write() as connection:
                 if done(connection, [(job, at)], stamp):
-                    self.service.announcer.start_due(connection, int(job.removeprefix("send:")), now)
+                    self.service.announcer.start_due(connection, int(job.removeprefix(SEND_JOB)), now)
 
     def _slots(self, now: datetime) -> None:
         """Housekeeping, once for all quarters that were missed; and a push, in case one was overtaken by an answer."""

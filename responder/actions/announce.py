@@ -26,6 +26,7 @@ from responder.core.broadcast import (
     Template,
     after,
     existing,
+    job,
     objection,
     subject,
     waits,
@@ -189,8 +190,8 @@ class Announcer:
                 reason="",
                 send_at=None,
             )
-            store.drop_due(connection, _job(id), now.timestamp())
-            return self._saved(connection, operator.name, Step.EDIT, was, new, now)
+            store.drop_due(connection, job(id), now.timestamp())
+            return store.change_broadcast(connection, operator.name, Step.EDIT, was, new, now)
 
     def submit(
         self, operator: Operator, id: int, now: datetime, danger: str = "", version: int | None = None
@@ -222,7 +223,7 @@ class Announcer:
             if why:
                 raise NotApproved("broadcast {id}: {why}", id=id, why=why)
             new = replace(was, state=state, approved_by=operator.name, approved_version=version)
-            approved = self._saved(connection, operator.name, Step.APPROVE, was, new, now)
+            approved = store.change_broadcast(connection, operator.name, Step.APPROVE, was, new, now)
             return approved if approved.written else self._started(connection, operator.name, approved, now)
 
     def hasten(self, operator: Operator, id: int, danger: str, now: datetime, version: int | None = None) -> Broadcast:
@@ -240,7 +241,7 @@ class Announcer:
                 )
             _in_its_world(connection, was)
             new = replace(was, state=state, approved_by=RULE, approved_version=was.version, reason=danger)
-            approved = self._saved(connection, operator.name, Step.APPROVE, was, new, now, danger)
+            approved = store.change_broadcast(connection, operator.name, Step.APPROVE, was, new, now, danger)
             return approved if approved.written else self._started(connection, operator.name, approved, now)
 
     def return_(self, operator: Operator, id: int, now: datetime, why: str = "") -> Broadcast:
@@ -256,7 +257,7 @@ class Announcer:
         require(operator, Permission.SEND)
         with self._writing(id) as (connection, was):
             after(was.state, Step.SEND)
-            store.drop_due(connection, _job(id), now.timestamp())
+            store.drop_due(connection, job(id), now.timestamp())
             if at is None:
                 return self._started(connection, operator.name, was, now)
             if at <= now:
@@ -264,8 +265,10 @@ class Announcer:
                     "{time} UTC has passed; choose a later time for broadcast {id}", time=f"{at:%Y-%m-%d %H:%M}", id=id
                 )
             _in_its_world(connection, was)
-            store.set_due(connection, _job(id), at.timestamp())
-            return self._saved(connection, operator.name, "schedule", was, replace(was, send_at=at.timestamp()), now)
+            store.set_due(connection, job(id), at.timestamp())
+            return store.change_broadcast(
+                connection, operator.name, "schedule", was, replace(was, send_at=at.timestamp()), now
+            )
 
     def start_due(self, connection: Connection, id: int, now: datetime) -> bool:
         """Start a scheduled one whose time has come; False if it was stopped, edited, moved or has grown meanwhile, or
@@ -278,7 +281,7 @@ class Announcer:
             with connection.begin_nested():
                 self._started(connection, SCHEDULE, was, now)
         except (HasGrown, BadTarget, ExerciseGoesOn, NoExercise) as error:
-            self._saved(connection, SCHEDULE, "not sent", was, replace(was, send_at=None), now, str(error))
+            store.change_broadcast(connection, SCHEDULE, "not sent", was, replace(was, send_at=None), now, str(error))
             return False
         return True
 
@@ -413,11 +416,11 @@ class Announcer:
             submitted_at=now.timestamp(),
             reason=danger,
         )
-        self._saved(connection, operator.name, Step.SUBMIT, was, new, now, danger)
+        store.change_broadcast(connection, operator.name, Step.SUBMIT, was, new, now, danger)
         if hold:
             return new, priced
         approved = replace(new, state=after(new.state, Step.APPROVE), approved_by=RULE, approved_version=new.version)
-        return self._saved(connection, RULE, Step.APPROVE, new, approved, now, danger), priced
+        return store.change_broadcast(connection, RULE, Step.APPROVE, new, approved, now, danger), priced
 
     def _started(self, connection: Connection, who: str, was: Broadcast, now: datetime) -> Broadcast:
         """Being sent, with its deliveries. What the rule approved must still be what it approves."""
@@ -446,7 +449,7 @@ class Announcer:
                     above=above,
                 )
             new = replace(new, recipients=recipients, started_at=now.timestamp())
-        return self._saved(connection, who, Step.SEND, was, new, now)
+        return store.change_broadcast(connection, who, Step.SEND, was, new, now)
 
     def _moved(
         self, operator: Operator, permission: Permission, id: int, step: Step, now: datetime, why: str = ""
@@ -460,13 +463,13 @@ class Announcer:
                 _in_its_world(connection, was)
             if step is Step.REJECT:
                 take_as_told(connection, id)
-            return self._saved(connection, operator.name, step, was, new, now, clean(why))
+            return store.change_broadcast(connection, operator.name, step, was, new, now, clean(why))
 
     def _stopped(self, connection: Connection, operator: Operator, was: Broadcast, now: datetime) -> Broadcast:
-        store.drop_due(connection, _job(was.id), now.timestamp())
+        store.drop_due(connection, job(was.id), now.timestamp())
         take_as_told(connection, was.id)
         new = replace(was, state=after(was.state, Step.STOP), finished_at=now.timestamp())
-        return self._saved(connection, operator.name, Step.STOP, was, new, now)
+        return store.change_broadcast(connection, operator.name, Step.STOP, was, new, now)
 
     def _reopened(self, connection: Connection, operator: Operator, id: int, now: datetime) -> None:
         """A delivery of this broadcast is sent again: not of one that was stopped, and one that is done goes on."""
@@ -477,7 +480,7 @@ class Announcer:
             _in_its_world(connection, was)
         if was and was.state is State.DONE:
             new = replace(was, state=after(was.state, Step.REOPEN), finished_at=None)
-            self._saved(connection, operator.name, Step.REOPEN, was, new, now)
+            store.change_broadcast(connection, operator.name, Step.REOPEN, was, new, now)
 
     @contextmanager
     def _writing(self, id: int) -> Iterator[tuple[Connection, Broadcast]]:
@@ -497,21 +500,6 @@ class Announcer:
         added = replace(new, id=store.add_broadcast(connection, new))
         store.add_line(connection, now, operator.name, "draft", subject(added.id), "", store.broadcast_to_json(added))
         return added
-
-    def _saved(
-        self,
-        connection: Connection,
-        who: str,
-        action: str,
-        was: Broadcast,
-        new: Broadcast,
-        now: datetime,
-        decision: str = "",
-    ) -> Broadcast:
-        store.save_broadcast(connection, was, new)
-        before, changed = store.broadcast_to_json(was), store.broadcast_to_json(new)
-        store.add_line(connection, now, who, str(action), subject(was.id), before, changed, decision)
-        return new
 
     def _retargeted(self, connection: Connection, was: Broadcast, to: Sequence[str], whole: bool) -> Audience:
         if not to and (not whole or was.corrects is not None):
@@ -624,7 +612,3 @@ def _nobody(broadcast: Broadcast) -> Phrase:
     if broadcast.exercise:
         return Phrase("nobody of those enrolled for exercises subscribes to {targets}; choose others", targets=targets)
     return Phrase("nobody subscribes to {targets}; choose others", targets=targets)
-
-
-def _job(id: int) -> str:
-    return f"send:{id}"

@@ -10,7 +10,7 @@ from datetime import datetime
 from sqlalchemy.engine import Connection
 
 from responder.core.access import Operator, Permission, require
-from responder.core.broadcast import Broadcast, Step, after
+from responder.core.broadcast import Broadcast, Step, after, job
 from responder.core.exercise import UNDER_WAY, ExerciseRefused, checked_name, real_things
 from responder.core.points import ACTIVATED
 from responder.store import broadcasts, exercises, outbox
@@ -90,11 +90,9 @@ def _unfinished(connection: Connection) -> list[Broadcast]:
 
 
 def _stop(connection: Connection, operator: Operator, was: Broadcast, now: datetime) -> int:
-    broadcasts.drop_due(connection, f"send:{was.id}", now.timestamp())
+    broadcasts.drop_due(connection, job(was.id), now.timestamp())
     new = replace(was, state=after(was.state, Step.STOP), finished_at=now.timestamp())
-    broadcasts.save_broadcast(connection, was, new)
-    before, changed = broadcasts.broadcast_to_json(was), broadcasts.broadcast_to_json(new)
-    broadcasts.add_line(connection, now, operator.name, str(Step.STOP), f"broadcast:{was.id}", before, changed)
+    broadcasts.change_broadcast(connection, operator.name, Step.STOP, was, new, now)
     return was.id
 
 

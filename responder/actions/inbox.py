@@ -10,12 +10,12 @@ from datetime import UTC, datetime
 from sqlalchemy.engine import Connection
 
 from responder.core.access import Operator, Permission, require
-from responder.core.estimate import checked_text
 from responder.core.exercise import ExerciseGoesOn
 from responder.core.memory import unpacked
 from responder.core.numbers import can_be_answered, countries
 from responder.core.places import MAX_CANDIDATES, Gazetteer, Place, PlaceKind, postcodes
 from responder.core.problem import Phrase, Problem
+from responder.core.scribe import Scribe
 from responder.core.segments import cost
 from responder.core.wording import Channel, Wording, plainly
 from responder.core.words import clean, fold, hidden_numbers, swedish, words
@@ -219,10 +219,9 @@ class Inbox:
 
     def signed(self, said: str, language: str) -> str:
         """`said` as it would be sent. Raises BadText."""
-        wording = self.languages.get(language) or next(iter(self.languages.values()))
-        sender, said = wording.sender(self.settings.sender_name), said.strip()
-        signed = said if not said or sender in said else f"{said} /{sender}"
-        return checked_text(signed, wording.code, exercise=False)
+        code = language if language in self.languages else next(iter(self.languages))
+        scribe = Scribe(self.languages, self.settings.sender_name, self.settings.timezone)
+        return scribe.preview(said, code, exercise=False)
 
     def answer(self, operator: Operator, group: Group, said: str, serial: str, now: datetime, turn: str = "") -> int:
         """Send `said` to who wrote the `turn`, or to everybody in the group who can be answered and has not been, each

@@ -15,6 +15,7 @@ from responder.core.problem import Phrase, Problem
 from responder.core.words import swedish, words
 
 MIN_REASON = 10  # characters
+SEND_JOB = "send:"  # before the id of a broadcast that starts at a time
 RULE = "rule"  # `approved_by` of what did not have to wait
 
 
@@ -269,6 +270,11 @@ def existing(found: Broadcast | None, id: int) -> Broadcast:
     if found is None or found.kind == "system":
         raise NoSuchBroadcast("there is no broadcast {id}; look it up in the list of broadcasts", id=id)
     return found
+
+
+def job(id: int) -> str:
+    """What the schedule calls the start of the broadcast `id`."""
+    return f"{SEND_JOB}{id}"
 
 
 def subject(id: int) -> str:

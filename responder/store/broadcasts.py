@@ -10,7 +10,7 @@ from sqlalchemy import bindparam, insert, text
 from sqlalchemy.engine import Connection
 
 from responder.core.access import SHELL
-from responder.core.broadcast import Audience, Broadcast, State
+from responder.core.broadcast import Audience, Broadcast, State, subject
 from responder.core.delivery import REACHED
 from responder.store import outbox
 from responder.store.meter import SPEND
@@ -75,6 +75,16 @@ def save_broadcast(connection: Connection, was: Broadcast, new: Broadcast) -> No
     values = {**_values(new), "id": was.id, "was_state": was.state.value, "was_version": was.version}
     if connection.execute(text(_UPDATE), values).rowcount == 0:
         raise Clash
+
+
+def change_broadcast(
+    connection: Connection, who: str, action: str, was: Broadcast, new: Broadcast, now: datetime, decision: str = ""
+) -> Broadcast:
+    """`new`, which replaces `was`, with its line in the audit log. Raises Clash as `save_broadcast`."""
+    save_broadcast(connection, was, new)
+    before, after = broadcast_to_json(was), broadcast_to_json(new)
+    add_line(connection, now, who, str(action), subject(was.id), before, after, decision)
+    return new
 
 
 def read_broadcast(connection: Connection, id: int) -> Broadcast | None:

@@ -1,6 +1,7 @@
 """What was not understood: learnt from, answered by hand, dealt with. And the numbers behind it, for a reason."""
 
 import secrets
+from collections.abc import Callable
 from contextlib import suppress
 from math import isfinite
 
@@ -188,34 +189,21 @@ def add(console: Blueprint, desk: Desk) -> None:
     @console.route("/inbox/turns/<path:turn>/reveal", methods=["GET", "POST"])
     @access(Permission.REVEAL, fresh=True)
     def reveal_turn(turn: str) -> AnyResponse:
-        form, back = Reason(), url_for("console.inbox")
-        if not form.validate_on_submit():
-            return revealed(form, back)
-        try:
-            number = reveal.of_turn(
-                service.database, service.vault, desk.operator, turn, form.reason.data or "", desk.now
-            )
-        except (reveal.ReasonTooShort, reveal.NoNumber) as problem:
-            form.blame(problem, "reason")
-            return revealed(form, back)
-        return revealed(form, back, number)
+        return revealed(url_for("console.inbox"), reveal.of_turn, turn)
 
     @console.route("/unknown/<int:id>/reveal", methods=["GET", "POST"])
     @access(Permission.REVEAL, fresh=True)
     def reveal_delivery(id: int) -> AnyResponse:
-        form, back = Reason(), url_for("console.unknown")
-        if not form.validate_on_submit():
-            return revealed(form, back)
-        try:
-            number = reveal.of_delivery(
-                service.database, service.vault, desk.operator, id, form.reason.data or "", desk.now
-            )
-        except (reveal.ReasonTooShort, reveal.NoNumber) as problem:
-            form.blame(problem, "reason")
-            return revealed(form, back)
-        return revealed(form, back, number)
+        return revealed(url_for("console.unknown"), reveal.of_delivery, id)
 
-    def revealed(form: Reason, back: str, number: str = "") -> AnyResponse:
+    def revealed(back: str, number_of: Callable[..., str], id: str | int) -> AnyResponse:
+        form, number = Reason(), ""
+        if form.validate_on_submit():
+            why = form.reason.data or ""
+            try:
+                number = number_of(service.database, service.vault, desk.operator, id, why, desk.now)
+            except (reveal.ReasonTooShort, reveal.NoNumber) as problem:
+                form.blame(problem, "reason")
         status = 200 if number or request.method == "GET" else 422
         return Response(render_template("reveal.html", form=form, shown=number, back=back), status)
 
