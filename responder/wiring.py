@@ -102,7 +102,7 @@ def wire(settings: Settings, clock: Clock = utc_now) -> Service:
     """The service, ready to answer. Raises SettingsError or FlowError; starts also while the database is away."""
     settings.check()
     flow = load(settings.flows_dir)
-    database = Database(settings.database_url)
+    database = Database(settings.database_url, pooled=True)
     stale_after = timedelta(hours=settings.stale_after)
     snapshot = Snapshot(database, settings.timezone, stale_after, not_places(), demo=not settings.real)
 

@@ -22,6 +22,7 @@ from responder.settings import Settings
 from responder.store.engine import Database
 from responder.store.queries import read_points, save_points
 from responder.web.handset import Handset, in_process
+from tests import engines
 
 # `make test` tries the same examples every time; `make test ARGS=--hypothesis-profile=search` looks for new ones.
 settings.register_profile("same", deadline=None, derandomize=True)
@@ -118,18 +119,27 @@ class Running:
 
 def prepare(path: Path) -> Path:
     """A database with the places and no points, at `path`."""
-    load.prepare(Database(f"sqlite:///{path}"))
+    database = Database(engines.url(path))
+    load.prepare(database)
+    database.close()
     return path
 
 
 def run(path: Path, **chosen: object) -> Running:
     """A service on the database at `path`; settings may be given."""
-    usual = {"database_url": f"sqlite:///{path}", "public_url": URL, "twilio_auth_token": TOKEN}
+    usual = {"database_url": engines.url(path), "public_url": URL, "twilio_auth_token": TOKEN}
     values = Settings(_env_file=None, **{**usual, **chosen})  # type: ignore[call-arg,arg-type]
     clock = Clock()
     app = create_app(values, clock)
     phone = Handset(in_process(app.test_client()), values.public_url, values.twilio_auth_token, "+46700000001")
     return Running(app, app.extensions["responder"].database, clock, phone, path)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def server_ends() -> Iterator[None]:
+    """The PostgreSQL server, if the tests run on one, ends with them."""
+    yield
+    engines.stop()
 
 
 @pytest.fixture(scope="session")
@@ -145,14 +155,15 @@ def start(tmp_path: Path, prepared: Path) -> Iterator[Callable[..., Running]]:
 
     def starting(**chosen: object) -> Running:
         path = tmp_path / "responder.db"
-        if not path.exists():
-            path.write_bytes(prepared.read_bytes())
+        engines.copy(prepared, path)
         opened.append(run(path, **chosen))
         return opened[-1]
 
     yield starting
     for running in opened:
         running.database.close()
+    if opened:
+        engines.drop(opened[0].path)
 
 
 @pytest.fixture

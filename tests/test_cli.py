@@ -15,14 +15,13 @@ from responder.core.points import POINT_FIELDS
 from responder.store.accounts import add_operator
 from responder.store.engine import Database
 from responder.web.simulator import CREATOR
+from tests import engines
 
 
 @pytest.fixture
 def run(tmp_path: Path, prepared: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
     """Runs `responder ...` in a folder of its own, on a database with places."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "var").mkdir()
-    (tmp_path / "var" / "responder.db").write_bytes(prepared.read_bytes())
+    engines.settle(tmp_path, prepared, monkeypatch)
 
     def running(*words: str, input: str = "", fails: bool = False) -> Result:
         result = CliRunner().invoke(main, list(words), input=input)
@@ -33,7 +32,7 @@ def run(tmp_path: Path, prepared: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
 
 
 def test_init_on_nothing_makes_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+    engines.settle(tmp_path, None, monkeypatch)
     first = CliRunner().invoke(main, ["init", "--demo", "--stockholm"])
     assert first.output.splitlines() == [
         "places: 4312 new, 0 changed, 0 unchanged",
@@ -48,7 +47,7 @@ def test_init_on_nothing_makes_everything(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_before_init_a_command_says_that_init_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+    engines.settle(tmp_path, None, monkeypatch)
     for words in (["points"], ["ask", "12347"], ["operator", "add", "anna", "--role", "admin"]):
         said = CliRunner().invoke(main, words)
         assert said.exit_code == 1 and "run `responder init`" in said.output
@@ -134,7 +133,7 @@ def test_the_doctor_finds_an_unconfirmed_open_point(run: object, tmp_path: Path)
 def test_the_doctor_finds_accounts_of_the_demo_in_a_real_service(
     run: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    database = Database(f"sqlite:///{tmp_path / 'var' / 'responder.db'}")
+    database = Database(engines.url(tmp_path / "var" / "responder.db"))
     with database.write() as connection:
         add_operator(connection, Operator("anna", Role.ADMIN, created_by=CREATOR), "", b"", 0.0)
     assert "accounts" not in run("doctor").output  # type: ignore[operator]

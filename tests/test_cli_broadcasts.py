@@ -10,6 +10,7 @@ from sqlalchemy import text
 from responder.cli import main
 from responder.store.engine import Database
 from responder.store.vault import Vault
+from tests import engines
 
 Run = Callable[..., str]
 
@@ -17,14 +18,11 @@ Run = Callable[..., str]
 @pytest.fixture
 def database(tmp_path: Path, prepared: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
     """A database with places, where the commands look for it."""
-    monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("RESPONDER_TOKEN", raising=False)
     monkeypatch.setenv("APPROVE_ABOVE", "2")
     monkeypatch.setattr("getpass.getuser", lambda: "root")
-    (tmp_path / "var").mkdir()
-    path = tmp_path / "var" / "responder.db"
-    path.write_bytes(prepared.read_bytes())
-    found = Database(f"sqlite:///{path}")
+    engines.settle(tmp_path, prepared, monkeypatch)
+    found = Database(engines.url(Path("var/responder.db")))
     yield found
     found.close()
 

@@ -12,6 +12,7 @@ from responder.core.access import Operator, Role, shell
 from responder.settings import load_settings
 from responder.store.engine import Database
 from responder.wiring import utc_now
+from tests import engines
 from tests.conftest import URL
 from tests.test_cli_broadcasts import Run
 from tests.test_cli_broadcasts import run as run
@@ -22,15 +23,12 @@ ANNA = "+46701740601"
 @pytest.fixture
 def database(tmp_path: Path, prepared: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
     """A database with places, where the commands look for it."""
-    monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("RESPONDER_TOKEN", raising=False)
     monkeypatch.setenv("FLOWS_DIR", str(Path(load.__file__).parents[2] / "flows"))
     monkeypatch.setenv("PUBLIC_URL", URL)
     monkeypatch.setattr("getpass.getuser", lambda: "root")
-    (tmp_path / "var").mkdir()
-    path = tmp_path / "var" / "responder.db"
-    path.write_bytes(prepared.read_bytes())
-    found = Database(f"sqlite:///{path}")
+    engines.settle(tmp_path, prepared, monkeypatch)
+    found = Database(engines.url(Path("var/responder.db")))
     yield found
     found.close()
 

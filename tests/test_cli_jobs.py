@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from sqlalchemy import text
 
 from responder.cli import main
 from responder.store.engine import Database
 from responder.wiring import utc_now
+from tests import engines
 
 COMMAND = [sys.executable, "-c", "from responder.cli import main; main()"]
 
@@ -18,9 +20,7 @@ COMMAND = [sys.executable, "-c", "from responder.cli import main; main()"]
 @pytest.fixture
 def here(tmp_path: Path, prepared: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a database of places and demo points."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "var").mkdir()
-    (tmp_path / "var" / "responder.db").write_bytes(prepared.read_bytes())
+    engines.settle(tmp_path, prepared, monkeypatch)
     said("init", "--demo")
     return tmp_path
 
@@ -46,7 +46,7 @@ def test_jobs_lead_until_they_are_told_to_end(here: Path) -> None:
         jobs.send_signal(signal.SIGTERM)
         jobs.communicate(timeout=20)
     assert jobs.returncode == 0
-    with Database("sqlite:///var/responder.db").read() as connection:
+    with Database(engines.url(Path("var/responder.db"))).read() as connection:
         assert connection.exec_driver_sql("SELECT count(*) FROM leases WHERE name = 'jobs'").scalar() == 0
 
 
@@ -67,12 +67,15 @@ def test_the_doctor_misses_a_jobs_process_where_somebody_subscribes(here: Path) 
 
 
 def test_the_doctor_names_what_waits_for_a_person(here: Path) -> None:
-    database = Database("sqlite:///var/responder.db")
+    database = Database(engines.url(Path("var/responder.db")))
     now = utc_now().timestamp()
     with database.write() as connection:
-        connection.exec_driver_sql(
-            "INSERT INTO deliveries (broadcast_id, kind, number_hash, number_sealed, channel, state, created_at)"
-            f" VALUES (1, 'address', x'00', x'00', 'text', 'unknown', {now})"
+        connection.execute(
+            text(
+                "INSERT INTO deliveries (broadcast_id, kind, number_hash, number_sealed, channel, state, created_at)"
+                f" VALUES (1, 'address', :nobody, :nobody, 'text', 'unknown', {now})"
+            ),
+            {"nobody": b"\0"},
         )
         connection.exec_driver_sql(
             f"INSERT INTO broadcasts (kind, state, priority, created_at) VALUES ('status', 'submitted', 3, {now})"
@@ -95,7 +98,7 @@ def test_an_operators_name_stands_in_the_audit_log(here: Path, monkeypatch: pyte
     assert "changed meanwhile by chef" in said(
         "point", "set", "demo-farsta", "--status", "open", "--seen", "1", fails=True
     )
-    with Database("sqlite:///var/responder.db").read() as connection:
+    with Database(engines.url(Path("var/responder.db"))).read() as connection:
         row = connection.exec_driver_sql("SELECT who, decision, decided_by FROM audit ORDER BY id DESC LIMIT 1").one()
     assert tuple(row) == ("chef", "KL 7", "Krisledningen")
 

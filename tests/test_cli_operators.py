@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from responder.cli import main
 from responder.store.engine import Database
+from tests import engines
 
 INVITED = re.compile(r"^http://127\.0\.0\.1:8000/console/invitation/([\w-]{32})$", re.MULTILINE)
 
@@ -15,10 +16,8 @@ INVITED = re.compile(r"^http://127\.0\.0\.1:8000/console/invitation/([\w-]{32})$
 @pytest.fixture
 def here(tmp_path: Path, prepared: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a database without accounts."""
-    monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("RESPONDER_TOKEN", raising=False)
-    (tmp_path / "var").mkdir()
-    (tmp_path / "var" / "responder.db").write_bytes(prepared.read_bytes())
+    engines.settle(tmp_path, prepared, monkeypatch)
     return tmp_path
 
 
@@ -38,9 +37,9 @@ def test_the_first_admin_gets_a_token_and_an_address_to_choose_a_password_at(her
     shown = said("add", "Anna", "--role", "admin")
     assert token(shown)
     assert len(INVITED.findall(shown)) == 1
-    with Database("sqlite:///var/responder.db").read() as connection:
-        rows = connection.exec_driver_sql("SELECT name, role, created_by LIKE 'shell:%' FROM operators").all()
-    assert [tuple(row) for row in rows] == [("anna", "admin", 1)]
+    with Database(engines.url(Path("var/responder.db"))).read() as connection:
+        rows = connection.exec_driver_sql("SELECT name, role, substr(created_by, 1, 6) FROM operators").all()
+    assert [tuple(row) for row in rows] == [("anna", "admin", "shell:")]
 
 
 def test_a_shell_adds_and_invites_nobody_else(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,15 +11,14 @@ from responder.core.points import Point
 from responder.store import exercises
 from responder.store.engine import Database
 from responder.store.queries import read_points
+from tests import engines
 
 
 @pytest.fixture
 def run(tmp_path: Path, prepared: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
     """Runs `responder ...` in a folder of its own, on a database with demo points."""
-    monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("RESPONDER_TOKEN", raising=False)
-    (tmp_path / "var").mkdir()
-    (tmp_path / "var" / "responder.db").write_bytes(prepared.read_bytes())
+    engines.settle(tmp_path, prepared, monkeypatch)
     CliRunner().invoke(main, ["init", "--demo"])
 
     def running(*words: str, fails: bool = False) -> Result:
@@ -31,7 +30,7 @@ def run(tmp_path: Path, prepared: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
 
 
 def point(id: str = "demo-farsta") -> Point:
-    with Database("sqlite:///var/responder.db").read() as connection:
+    with Database(engines.url(Path("var/responder.db"))).read() as connection:
         return {point.id: point for point, _ in read_points(connection)}[id]
 
 
@@ -63,7 +62,7 @@ def test_a_change_may_say_which_services_there_are(run) -> None:  # type: ignore
 
 def test_in_an_exercise_the_command_line_too_changes_only_the_exercise(run) -> None:  # type: ignore[no-untyped-def]
     before = point()
-    with Database("sqlite:///var/responder.db").write() as connection:
+    with Database(engines.url(Path("var/responder.db"))).write() as connection:
         exercises.begin(connection, "Stormen", "anna", 1.0)
     assert run("point", "set", "demo-farsta", "--status", "closed").output.endswith("told as closed\n")
     run("point", "note", "demo-farsta", "--visitors", "3")

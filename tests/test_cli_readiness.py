@@ -6,14 +6,13 @@ import pytest
 from click.testing import CliRunner
 
 from responder.cli import main
+from tests import engines
 
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder of its own, on a database with places."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "var").mkdir()
-    (tmp_path / "var" / "responder.db").write_bytes(prepared.read_bytes())
+    engines.settle(tmp_path, prepared, monkeypatch)
 
 
 def output(*words: str) -> str:

@@ -121,7 +121,7 @@ class Door:
             return None
         if not polling and stamp - found.seen_at > SEEN_EVERY:
             try:
-                with self.database.write() as connection:
+                with self.database.write(alone=False) as connection:
                     store.seen(connection, found.id_hash, stamp)
             except StoreAway as error:  # they can still look
                 log.warning("that %s is at work was not noted: %s", found.operator.name, error)

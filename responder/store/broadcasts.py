@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, insert, text
+from sqlalchemy import insert, text
 from sqlalchemy.engine import Connection
 
 from responder.core.access import SHELL
@@ -16,7 +16,7 @@ from responder.store import outbox
 from responder.store.meter import SPEND
 from responder.store.queries import Clash
 from responder.store.schedule import usage
-from responder.store.tables import AuditRow
+from responder.store.tables import UNKNOWN, AuditRow, many
 
 _STORED = (
     "kind", "template", "exercise", "state", "version", "priority", "audience", "texts", "fallback", "operator",
@@ -106,7 +106,7 @@ def read_under_way(connection: Connection, states: Sequence[State]) -> list[Broa
     """Those in one of `states`, oldest first."""
     sql = text(f"SELECT {_COLUMNS} FROM broadcasts WHERE kind <> 'system' AND state IN :states ORDER BY id")
     values = {"states": [state.value for state in states]}
-    rows = connection.execute(sql.bindparams(bindparam("states", expanding=True)), values)
+    rows = connection.execute(sql.bindparams(many("states", str)), values)
     return [_broadcast(row._mapping) for row in rows]
 
 
@@ -147,15 +147,17 @@ def progress_of(connection: Connection, ids: Sequence[int]) -> dict[int, dict[st
         " GROUP BY broadcast_id, channel, state"
     )
     found: dict[int, dict[str, int]] = {id: {} for id in ids}
-    for row in connection.execute(sql.bindparams(bindparam("ids", expanding=True)), {"ids": list(ids)}):
+    for row in connection.execute(sql.bindparams(many("ids", int)), {"ids": list(ids)}):
         found[row[0]][row[1]] = found[row[0]].get(row[1], 0) + row[2]
     return found
 
 
 def moved_since(connection: Connection, id: int, since: float) -> int:
-    """How many deliveries of a broadcast were taken up after `since` and have left us, or are over."""
+    """How many deliveries of a broadcast were taken up after `since` and have left us, or are over. By the time: those
+    of a minute are few, those of a broadcast many (the plus keeps SQLite from that index).
+    """
     sql = (
-        "SELECT count(*) FROM deliveries WHERE broadcast_id = :id AND claimed_at > :since"
+        "SELECT count(*) FROM deliveries WHERE claimed_at > :since AND claimed_at > 0 AND +broadcast_id = :id"
         " AND state IN ('accepted', 'sent', 'delivered', 'failed')"
     )
     return int(connection.execute(text(sql), {"id": id, "since": since}).scalar_one())
@@ -208,9 +210,11 @@ def progress(connection: Connection, id: int) -> dict[str, int]:
 
 def read_deliveries(connection: Connection, state: str, broadcast: int | None, most: int) -> list[Delivery]:
     """The first `most` deliveries in `state`, of one broadcast or of all."""
+    unknown = state == "unknown"  # these are looked for while somebody waits; the pluses keep SQLite to their index
+    plus = "+" if unknown else ""
     sql = (
-        f"SELECT {_DELIVERY} FROM deliveries WHERE state = :state"
-        f"{' AND broadcast_id = :broadcast' if broadcast is not None else ''} ORDER BY id LIMIT :most"
+        f"SELECT {_DELIVERY} FROM deliveries WHERE {UNKNOWN if unknown else 'state = :state'}"
+        f"{f' AND {plus}broadcast_id = :broadcast' if broadcast is not None else ''} ORDER BY {plus}id LIMIT :most"
     )
     rows = connection.execute(text(sql), {"state": state, "broadcast": broadcast, "most": most})
     return [Delivery(**row._mapping) for row in rows]

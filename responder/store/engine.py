@@ -1,23 +1,47 @@
-"""The database: SQLite in WAL mode, one hot connection a process, statements prepared once. No other engine is tried.
+"""The database: SQLite in WAL mode, or PostgreSQL by psycopg 3; hot connections of our own, statements prepared once.
 
-Threads queue at a lock of ours, since SQLite's own wait backs off by whole milliseconds. A transaction of several
-statements begins with BEGIN IMMEDIATE: one that starts as a reader and turns writer fails under load.
+SQLite lets one write at a time. A transaction of several statements begins with BEGIN IMMEDIATE there: one that starts
+as a reader and turns writer fails under load. Threads queue for the one hot connection, since SQLite's own wait backs
+off by whole milliseconds.
+
+On PostgreSQL what operators, pushes and senders do is one after the other too, by an advisory lock: what one of them
+has read stays true until it commits. Residents' turns, receipts and counts wait for nobody (`alone=False`); their
+statements guard themselves: unique keys, and conditions that are looked at again once a row is free.
 """
 
 import re
-import threading
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from queue import Empty, LifoQueue
+from typing import Any, TypeVar
 
-from sqlalchemy import Engine, create_engine, event, text
+from sqlalchemy import URL, Engine, create_engine, event, text
 from sqlalchemy.engine import Connection, make_url
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import NullPool
 
-BUSY_SECONDS = 5
-_OLD = re.compile("no such (table|column)|has no column named")
+from responder import metrics
+
+BUSY_SECONDS = 5  # that one waits for a lock, or for the server to take a connection
+LOCKED_MS, HURRIED_MS = 1000, 50  # that a turn waits for SQLite's lock; and if the one before waited in vain
+HOT = 4  # bare connections of a process to PostgreSQL: while one waits for the server, another can be used
+_OLD = re.compile(r"no such (table|column)|has no column named|(relation|column) \S+ .*does not exist")
+_PASSING = re.compile(r"database is locked|connection|starting up|shutting down")
+_AGAIN = ("40001", "40P01")  # PostgreSQL undid it for another's sake (a deadlock): do it again
+_POSTGRESQL = {
+    "connect_timeout": BUSY_SECONDS,
+    "application_name": "responder",
+    # a server that is gone without a word is noticed
+    "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3, "tcp_user_timeout": 10_000,
+    "options": "-c lock_timeout=20s -c idle_in_transaction_session_timeout=60s -c statement_timeout=300s",
+}  # fmt: skip
+# As SQLite's synchronous=NORMAL: a power cut may lose the last of what promises nothing.
+_POSTGRESQL_HOT = "SET synchronous_commit=off; SET statement_timeout='5s'; SET lock_timeout='5s'"
+_ALONE = 1  # the number of the advisory lock
+Result = TypeVar("Result")
 
 
 class StoreAway(RuntimeError):
@@ -26,6 +50,14 @@ class StoreAway(RuntimeError):
 
 class NotUpgraded(StoreAway):
     """The database lacks what this version keeps there: `responder init` has not run on it."""
+
+
+class ConnectionLost(StoreAway):
+    """The server closed the connection, or undid what it carried: it may be done again."""
+
+
+class Passing(StoreAway):
+    """As while a file is locked or a server restarts: a few seconds may be enough."""
 
 
 class Prepared:
@@ -42,136 +74,211 @@ class Prepared:
 
 
 class _Own:
-    """A bare connection for one thread at a time: its cache stays warm where a reader's own would be emptied by every
-    write (measured: a fifth of the whole reply). A connection that failed is not used again: StoreAway.
+    """Bare connections, each for one thread at a time. On SQLite there is one: its cache stays warm where a reader's
+    own would be emptied by every write (measured: a fifth of the whole reply). One that failed is not used again.
     """
 
-    def __init__(self, connect: Callable[[], Any], failures: tuple[type[Exception], ...]) -> None:
+    def __init__(self, connect: Callable[[], Any], failures: tuple[type[Exception], ...], most: int) -> None:
         self._connect, self._failures = connect, failures
-        self._lock = threading.Lock()
-        self._connection: Any = None
+        self._free: LifoQueue[Any] = LifoQueue()  # the one that was used last is the warmest
+        for _ in range(most):
+            self._free.put(None)
 
-    def __enter__(self) -> Any:
-        self._lock.acquire()
+    @contextmanager
+    def one(self) -> Iterator[Any]:
+        """A connection. Raises StoreAway."""
         try:
-            if self._connection is None:
-                self._connection = self._connect()
-        except BaseException as error:
-            self._lock.release()
-            if isinstance(error, self._failures):
-                raise _away(error) from error
-            raise
-        return self._connection
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        failed = isinstance(error, self._failures)
-        if failed:
-            _close(self._connection)
-            self._connection = None
-        self._lock.release()
-        if failed:
-            raise _away(error) from error
+            connection, fresh = self._free.get(timeout=BUSY_SECONDS), False
+        except Empty:
+            raise Passing("every connection is in use") from None
+        try:
+            if connection is None:
+                connection, fresh = self._connect(), True
+            yield connection
+        except self._failures as error:
+            lost = _is_lost(connection, error) and not fresh
+            _close(connection)
+            connection = None
+            raise (ConnectionLost(str(error)) if lost else _away(error)) from error
+        finally:
+            self._free.put(connection)
 
     def close(self) -> None:
-        """Close the connection; the next use opens another."""
-        with self._lock:
-            _close(self._connection)
-            self._connection = None
+        """Close the connections that are not in use; the next use opens others."""
+        idle = []
+        with suppress(Empty):
+            while True:
+                idle.append(self._free.get_nowait())
+        for connection in idle:
+            _close(connection)
+            self._free.put(None)
 
 
 class Database:
-    """An engine, and one bare connection for what every turn reads and writes."""
+    """An engine, and bare connections for what every turn reads and writes. `pooled`: connections to PostgreSQL are
+    kept for the next transaction, as a service wants it that closes them in the end; a command opens and closes them.
+    """
 
-    def __init__(self, url: str) -> None:
-        parsed = make_url(url)
+    def __init__(self, url: str, pooled: bool = False) -> None:
+        parsed = _with_driver(make_url(url))
         self.sqlite = parsed.get_backend_name() == "sqlite"
-        options: dict[str, Any] = {}
+        options: dict[str, Any] = dict(_POSTGRESQL)
+        pool: dict[str, Any] = {"poolclass": NullPool}
         if self.sqlite:
             if parsed.database and parsed.database != ":memory:":
-                Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+                _make_private(Path(parsed.database))
             options = {"timeout": BUSY_SECONDS, "check_same_thread": False}
-        else:
-            options = {"connect_timeout": BUSY_SECONDS}
-        pool: dict[str, Any] = {"poolclass": NullPool} if self.sqlite else {"pool_pre_ping": True}
-        self.engine = create_engine(parsed, connect_args=options, **pool)
+        elif pooled:
+            pool = {"pool_pre_ping": True, "pool_size": HOT, "max_overflow": 2 * HOT, "pool_timeout": 10}
+        self.engine = create_engine(parsed, connect_args=options, hide_parameters=True, **pool)
         if self.sqlite:
             event.listen(self.engine, "connect", _set_up_sqlite)
             event.listen(self.engine, "begin", _begin_immediate)
         errors = (self.engine.dialect.loaded_dbapi.Error, DBAPIError)
-        self._own = _Own(self._bare, errors)
+        self._own = _Own(self._bare, errors, 1 if self.sqlite else HOT)
+        self._hurries = False  # the last write found SQLite's file locked: nobody else waits long until one succeeds
+        weakref.finalize(self, _let_go, self._own, self.engine)  # a command need not close what it opened
+        self._reading: dict[str, Any] = {"reading": True} if self.sqlite else {"isolation_level": "REPEATABLE READ"}
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
-        """A durable transaction on an SQLAlchemy connection. Raises StoreAway."""
+    def write(self, alone: bool = True) -> Iterator[Connection]:
+        """A durable transaction on an SQLAlchemy connection; on SQLite it is always `alone`. Raises StoreAway."""
         try:
             with self.engine.begin() as connection:
+                if alone and not self.sqlite:
+                    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ALONE})")
                 yield connection
-        except DBAPIError as error:
-            raise _away(error.orig) from error
+        except (DBAPIError, PoolTimeout) as error:
+            raise _away(getattr(error, "orig", error)) from error
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A consistent read on an SQLAlchemy connection. Raises StoreAway."""
         try:
-            with self.engine.connect().execution_options(reading=True) as connection:
+            with self.engine.connect().execution_options(**self._reading) as connection:
                 yield connection
-        except DBAPIError as error:
-            raise _away(error.orig) from error
+        except (DBAPIError, PoolTimeout) as error:
+            raise _away(getattr(error, "orig", error)) from error
 
     def fetch(self, statement: Prepared, values: Mapping[str, Any]) -> list[Any]:
         """All rows of a read on this process's own connection. Raises StoreAway."""
-        with self._own as connection:
-            return statement.run(connection, values).fetchall()  # type: ignore[no-any-return]
+        return self._twice(lambda connection: statement.run(connection, values).fetchall())
 
     def insert(self, statement: Prepared, values: Mapping[str, Any]) -> int:
         """How many rows one INSERT added, as a transaction of its own: one call, so that no thread of ours is waited
         for while the file is locked. Raises StoreAway.
         """
-        with self._own as connection:
-            return statement.run(connection, values).rowcount  # type: ignore[no-any-return]
+        return int(self._written(lambda connection: statement.run(connection, values).rowcount))
 
     def transact(self, work: Callable[[Any], None], durable: bool) -> None:
-        """Do `work` with this process's own connection in a transaction; what it raises undoes it.
+        """Do `work` with this process's own connection in a transaction; what it raises undoes it. It may be done
+        twice, if the server undid it or went away meanwhile: an INSERT in it has to notice that it was committed.
 
-        `durable`: it survives a power cut (SQLite: synchronous=FULL). Raises StoreAway.
+        `durable`: it survives a power cut (synchronous=FULL, synchronous_commit=on). Raises StoreAway.
         """
-        full = self.sqlite and durable
-        with self._own as connection:
-            if full:
-                connection.execute("PRAGMA synchronous=FULL")
-            connection.execute("BEGIN IMMEDIATE" if self.sqlite else "BEGIN")
-            try:
-                work(connection)
-            except BaseException:
-                connection.execute("ROLLBACK")
-                raise
-            connection.execute("COMMIT")
-            if full:
-                connection.execute("PRAGMA synchronous=NORMAL")
+        in_one = self._on_sqlite if self.sqlite else _on_postgresql
+        self._written(lambda connection: in_one(connection, work, durable))
+
+    def _on_sqlite(self, connection: Any, work: Callable[[Any], None], durable: bool) -> None:
+        if durable:
+            connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            work(connection)
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+        connection.execute("COMMIT")
+        if durable:
+            connection.execute("PRAGMA synchronous=NORMAL")
+
+    def _written(self, use: Callable[[Any], Result]) -> Result:
+        """What `use`, which writes, makes of a connection."""
+
+        def written(connection: Any) -> Result:
+            result = use(connection)
+            if self._hurries:  # the lock is free again
+                self._hurries = False
+                connection.execute(f"PRAGMA busy_timeout={LOCKED_MS}")
+            return result
+
+        return self._twice(written)
+
+    def _twice(self, use: Callable[[Any], Result]) -> Result:
+        """What `use` makes of a connection; with another one if the server had closed that one, or undid the work."""
+        try:
+            with self._own.one() as connection:
+                return use(connection)
+        except ConnectionLost:
+            self._own.close()  # if one is gone, the others are
+            with self._own.one() as connection:
+                return use(connection)
+        except Passing:
+            self._hurries = self.sqlite
+            raise
 
     def close(self) -> None:
         """Close every connection; the next use opens them again."""
-        self._own.close()
-        self.engine.dispose()
+        _let_go(self._own, self.engine)
 
     def _bare(self) -> Any:
         connection = self.engine.raw_connection()
         bare: Any = connection.driver_connection
         connection.detach()  # it is ours from here on
         if self.sqlite:
-            for pragma in ("synchronous=NORMAL", "cache_size=-32768", "mmap_size=268435456"):
+            wait = HURRIED_MS if self._hurries else LOCKED_MS
+            for pragma in ("synchronous=NORMAL", "cache_size=-32768", "mmap_size=268435456", f"busy_timeout={wait}"):
                 bare.execute(f"PRAGMA {pragma}")
         else:
             bare.autocommit = True
+            bare.execute(_POSTGRESQL_HOT)
         return bare
+
+
+def _let_go(own: _Own, engine: Engine) -> None:
+    own.close()
+    engine.dispose()
 
 
 def _away(error: BaseException | None) -> StoreAway:
     """What the driver said; and what to do, where it misses a table."""
     said = str(error)
-    if _OLD.search(said):
+    is_old = bool(_OLD.search(said))
+    metrics.database_error("old" if is_old else "away")
+    if is_old:
         return NotUpgraded(f"{said}; run `responder init`, which makes or upgrades the database")
+    if _PASSING.search(said) and "does not exist" not in said:
+        return Passing(said)
     return StoreAway(said)
+
+
+def _is_lost(connection: Any, error: BaseException) -> bool:
+    """Whether PostgreSQL closed the connection or undid the transaction; SQLite does neither."""
+    return getattr(error, "sqlstate", None) in _AGAIN or (
+        connection is not None and getattr(connection, "broken", False)
+    )
+
+
+def _with_driver(url: URL) -> URL:
+    """`url` with the driver that we have, where it names none."""
+    return url.set(drivername="postgresql+psycopg") if url.drivername in ("postgresql", "postgres") else url
+
+
+def _make_private(path: Path) -> None:
+    """Numbers lie there, if sealed: the file is its owner's alone, and so is what SQLite puts beside it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(OSError):  # where it cannot be made, SQLite says so; where it is another's, the doctor does
+        path.touch(mode=0o600)
+        for one in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
+            if one.exists():
+                one.chmod(0o600)
+
+
+def _on_postgresql(connection: Any, work: Callable[[Any], None], durable: bool) -> None:
+    with connection.transaction():
+        if durable:
+            connection.execute("SET LOCAL synchronous_commit=on")
+        work(connection)
 
 
 def _close(connection: Any) -> None:

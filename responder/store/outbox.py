@@ -7,14 +7,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Engine, bindparam, text
+from sqlalchemy import Engine, text
 from sqlalchemy.engine import Connection, Row
 
 from responder.core.broadcast import State as Stage
 from responder.core.delivery import State
 from responder.core.told import as_said, entries
 from responder.store.engine import Prepared
-from responder.store.tables import utc_param
+from responder.store.tables import many, utc_param
 
 BY_HAND = "by_hand"  # what an operator answers to a text that was not understood
 FOLLOW_UP = "follow_up"  # to somebody who asked, of a point that has closed since
@@ -88,27 +88,37 @@ def sending(connection: Connection) -> list[Row[Any]]:
 
 
 def queued(connection: Connection, broadcast_id: int, channel: str, now: float, limit: int) -> list[Item]:
-    """At most `limit` deliveries of a broadcast that may go now."""
+    """At most `limit` deliveries of a broadcast that may go now, ours until the transaction ends."""
     sql = (
         f"SELECT {_COLUMNS} FROM deliveries WHERE broadcast_id = :broadcast AND channel = :channel"
-        " AND state = 'queued' AND not_before <= :now ORDER BY not_before, id LIMIT :limit"
+        f" AND state = 'queued' AND not_before <= :now ORDER BY not_before, id LIMIT :limit{_claimed(connection)}"
     )
     values = {"broadcast": broadcast_id, "channel": channel, "now": now, "limit": limit}
     return [Item(*row) for row in connection.execute(text(sql), values)]
 
 
+def _claimed(connection: Connection) -> str:
+    """On PostgreSQL a row that somebody else is changing (a STOPP) is left for the next time; on SQLite nobody can."""
+    return " FOR UPDATE SKIP LOCKED" if connection.dialect.name == "postgresql" else ""
+
+
 def suppressed(connection: Connection, hashes: Iterable[bytes]) -> set[bytes]:
     """Those of `hashes` whose number said STOPP."""
     sql = text("SELECT number_hash FROM suppressions WHERE number_hash IN :hashes")
-    return set(
-        connection.execute(sql.bindparams(bindparam("hashes", expanding=True)), {"hashes": list(hashes)}).scalars()
-    )
+    return set(connection.execute(sql.bindparams(many("hashes", bytes)), {"hashes": list(hashes)}).scalars())
+
+
+def withdraw(connection: Connection, ids: Iterable[int]) -> None:
+    """Keep neither number nor text of deliveries that are not sent because of a STOPP."""
+    sql = text("UPDATE deliveries SET number_sealed = :nothing, body = '' WHERE id IN :ids")
+    if wanted := list(ids):
+        connection.execute(sql.bindparams(many("ids", int)), {"ids": wanted, "nothing": b""})
 
 
 def known_answers(connection: Connection, ids: Iterable[int]) -> dict[int, tuple[str, str]]:
     """(told, said) of the active subscriptions `ids`."""
     sql = text("SELECT id, told, said FROM subscriptions WHERE id IN :ids AND state = 'active'")
-    rows = connection.execute(sql.bindparams(bindparam("ids", expanding=True)), {"ids": list(ids)})
+    rows = connection.execute(sql.bindparams(many("ids", int)), {"ids": list(ids)})
     return {row.id: (row.told, row.said) for row in rows}
 
 
@@ -233,9 +243,7 @@ def accept(connection: Connection, sent: Sequence[tuple[Item, str]], now: float)
         return
     waiting = text("SELECT id FROM deliveries WHERE id IN :ids AND state = 'queued'")
     again = set(
-        connection.execute(
-            waiting.bindparams(bindparam("ids", expanding=True)), {"ids": [item.id for item, _ in sent]}
-        ).scalars()
+        connection.execute(waiting.bindparams(many("ids", int)), {"ids": [item.id for item, _ in sent]}).scalars()
     )
     for item, _ in sent:
         if item.id in again:  # taken for not sent meanwhile
@@ -268,7 +276,10 @@ def settle(connection: Connection, items: Iterable[Item], state: State, now: flo
 
 def expired(connection: Connection, owner: str, now: float, until: float, limit: int) -> list[Item]:
     """Take over deliveries whose lease has run out, until `until`, to find out what became of them."""
-    sql = f"SELECT {_COLUMNS} FROM deliveries WHERE state = 'sending' AND lease_until <= :now LIMIT :limit"
+    sql = (
+        f"SELECT {_COLUMNS} FROM deliveries WHERE state = 'sending' AND lease_until <= :now LIMIT :limit"
+        f"{_claimed(connection)}"
+    )
     items = [Item(*row) for row in connection.execute(text(sql), {"now": now, "limit": limit})]
     rows = [{"id": item.id, "owner": owner, "until": until} for item in items]
     if rows:
@@ -276,6 +287,20 @@ def expired(connection: Connection, owner: str, now: float, until: float, limit:
             text("UPDATE deliveries SET owner = :owner, lease_until = :until, looked = looked + 1 WHERE id = :id"), rows
         )
     return items
+
+
+def clock_went_back(connection: Connection, now: float, lease: float) -> None:
+    """What waits for a time that lies further ahead than anything does, by a clock that was wrong, goes on now; what
+    was being sent once a lease is over from now on.
+    """
+    values = {"now": now, "lease": now + lease, "ahead": now + _FURTHEST}
+    wait = "UPDATE deliveries SET not_before = :now WHERE state = 'queued' AND not_before > :ahead"
+    connection.execute(text(wait), values)
+    sending = "UPDATE deliveries SET lease_until = :lease WHERE state = 'sending' AND lease_until > :ahead"
+    connection.execute(text(sending), values)
+
+
+_FURTHEST = 900.0  # seconds for which anything is put off at most
 
 
 def unknown(connection: Connection, item: Item) -> None:
@@ -296,7 +321,7 @@ _STILL_LOOKED_AT = "id = :id AND state = 'sending' AND attempt = :attempt"
 def in_hand(connection: Connection, hashes: Iterable[bytes]) -> set[tuple[bytes, str, str]]:
     """(number hash, channel, body) of what is being sent to these numbers; the body of a call is ""."""
     sql = text("SELECT number_hash, channel, body FROM deliveries WHERE number_hash IN :hashes AND state = 'sending'")
-    rows = connection.execute(sql.bindparams(bindparam("hashes", expanding=True)), {"hashes": list(hashes)})
+    rows = connection.execute(sql.bindparams(many("hashes", bytes)), {"hashes": list(hashes)})
     return {(row[0], row[1], row[2] if row[1] == "text" else "") for row in rows}
 
 
@@ -311,8 +336,9 @@ def witnesses(connection: Connection, channel: str, since: float, before: float,
     """(number_sealed, provider_id) of the newest deliveries of `channel` that the provider took between two times."""
     sql = (
         "SELECT number_sealed, provider_id FROM deliveries WHERE state IN ('accepted', 'sent', 'delivered')"
-        " AND channel = :channel AND provider_id <> '' AND created_at > :created AND claimed_at > :since"
-        " AND claimed_at < :before AND length(number_sealed) > 0 ORDER BY claimed_at DESC LIMIT :limit"
+        " AND channel = :channel AND provider_id <> '' AND +created_at > :created AND claimed_at > :since"
+        " AND claimed_at > 0 AND claimed_at < :before AND length(number_sealed) > 0 ORDER BY claimed_at DESC"
+        " LIMIT :limit"
     )
     values = {"channel": channel, "since": since, "before": before, "limit": limit, "created": since - 86_400}
     return list(connection.execute(text(sql), values))
@@ -321,7 +347,7 @@ def witnesses(connection: Connection, channel: str, since: float, before: float,
 def provider_ids(connection: Connection, hashes: Iterable[bytes]) -> set[str]:
     """The provider's ids of what was sent to a number, by each of its hashes."""
     sql = text("SELECT provider_id FROM deliveries WHERE number_hash IN :hashes AND provider_id <> ''")
-    rows = connection.execute(sql.bindparams(bindparam("hashes", expanding=True)), {"hashes": list(hashes)})
+    rows = connection.execute(sql.bindparams(many("hashes", bytes)), {"hashes": list(hashes)})
     return set(rows.scalars())
 
 
@@ -479,8 +505,8 @@ def purge_deliveries(connection: Connection, before: float, most: int) -> int:
 
 
 def purge(connection: Connection, before: float, unanswered: float) -> None:
-    """Delete finished pushes older than `before` that have no deliveries left, and wishes to subscribe that nobody has
-    agreed to since `unanswered`.
+    """Delete finished pushes older than `before` that have no deliveries left, wishes to subscribe that nobody has
+    agreed to since `unanswered`, and what was queued for a number while its STOPP was being committed.
     """
     values = {"before": before, "unanswered": unanswered}
     connection.execute(
@@ -492,3 +518,9 @@ def purge(connection: Connection, before: float, unanswered: float) -> None:
         values,
     )
     connection.execute(text("DELETE FROM subscriptions WHERE state = 'pending' AND created_at < :unanswered"), values)
+    connection.execute(
+        text(
+            "DELETE FROM deliveries WHERE length(number_sealed) > 0 AND state NOT IN ('sending', 'unknown')"
+            " AND number_hash IN (SELECT number_hash FROM suppressions)"
+        )
+    )

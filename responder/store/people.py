@@ -17,6 +17,8 @@ STOP_REASON = "stop"
 
 # A caller may be somebody else: what a key asked for changes nothing of what a text agreed to.
 _KNOWS = "excluded.state = 'active' AND excluded.told <> ''"
+# PostgreSQL takes a value that stands in two places for two types, unless it is told.
+_PLACE, _SERVICE = "CAST(:place AS VARCHAR)", "CAST(:service AS VARCHAR)"
 _HASHES = "(SELECT :h0 UNION SELECT :h1 UNION SELECT :h2 UNION SELECT :h3)"  # a number by each LOOKUP_KEY
 
 
@@ -56,19 +58,18 @@ class People:
         def prepared(sql: str) -> Prepared:
             return Prepared(database.engine, sql.replace("(:hashes)", _HASHES))
 
-        self._follows = prepared(
-            "SELECT place, service, state, exercise FROM subscriptions WHERE number_hash IN (:hashes) ORDER BY id"
-        )
-        self._said_stop = prepared("SELECT count(*) FROM suppressions WHERE number_hash IN (:hashes)")
-        self._requests = prepared(
-            "SELECT count(*) FROM deliveries WHERE number_hash IN (:hashes) AND broadcast_id = 1"
-            " AND kind IN ('agree', 'address') AND created_at > :since"
+        self._of = prepared(
+            "SELECT (SELECT count(*) FROM suppressions WHERE number_hash IN (:hashes)),"
+            " (SELECT count(*) FROM deliveries WHERE number_hash IN (:hashes) AND broadcast_id = 1"
+            " AND kind IN ('agree', 'address') AND created_at > :since),"
+            " place, service, state, exercise FROM (SELECT 1 AS one) AS always"
+            " LEFT JOIN subscriptions ON number_hash IN (:hashes) ORDER BY id"
         )
         self._subscribe = prepared(
             "INSERT INTO subscriptions (number_hash, number_sealed, channel, language, place, service, state, exercise,"
-            " told, said, said_at, created_at) SELECT :number_hash, :number_sealed, :channel, :language, :place,"
-            " :service, :state, :no, :told, :said, :at, :at WHERE (SELECT count(*) FROM subscriptions"
-            " WHERE number_hash IN (:hashes) AND NOT (place = :place AND service = :service)) < :most"
+            " told, said, said_at, created_at) SELECT :number_hash, :number_sealed, :channel, :language,"
+            f" {_PLACE}, {_SERVICE}, :state, :no, :told, :said, :at, :at WHERE (SELECT count(*) FROM subscriptions"
+            f" WHERE number_hash IN (:hashes) AND NOT (place = {_PLACE} AND service = {_SERVICE})) < :most"
             " ON CONFLICT (number_hash, place, service) DO UPDATE SET"
             " state = CASE WHEN excluded.state = 'active' THEN 'active' ELSE subscriptions.state END,"
             " language = CASE WHEN excluded.state = 'active' THEN excluded.language ELSE subscriptions.language END,"
@@ -99,7 +100,10 @@ class People:
             "UPDATE deliveries SET number_sealed = :nothing, body = '', state = 'suppressed'"
             " WHERE number_hash IN (:hashes) AND state IN ('sending', 'unknown')"
         )
-        self._forget = prepared("DELETE FROM deliveries WHERE number_hash IN (:hashes) AND length(number_sealed) > 0")
+        self._forget = prepared(
+            "DELETE FROM deliveries WHERE number_hash IN (:hashes) AND state NOT IN ('sending', 'unknown')"
+            " AND length(number_sealed) > 0"
+        )
         self._request = prepared(
             "INSERT INTO deliveries (broadcast_id, kind, number_hash, number_sealed, channel, language, place, service,"
             " serial, state, not_before, created_at) VALUES (1, :kind, :number_hash, :number_sealed, :channel,"
@@ -108,13 +112,13 @@ class People:
 
     def of(self, hashes: Sequence[bytes], since: float) -> Person:
         """What is kept of the number, and how many messages it asked for by phone after `since`. Raises StoreAway."""
-        by = _by(hashes)
+        rows = self._db.fetch(self._of, {**_by(hashes), "since": since})
         follows = tuple(
             Followed(place, service, state == "pending", bool(exercise))
-            for place, service, state, exercise in self._db.fetch(self._follows, by)
+            for _, _, place, service, state, exercise in rows
+            if place is not None
         )
-        ((stopped,),) = self._db.fetch(self._said_stop, by)
-        ((requests,),) = self._db.fetch(self._requests, {**by, "since": since})
+        stopped, requests, *_ = rows[0]
         return Person(follows, stopped > 0, requests)
 
     def subscribe(self, hashes: Sequence[bytes], most: int, **row: Any) -> list[Write]:
@@ -130,7 +134,7 @@ class People:
 
     def unsubscribe(self, hashes: Sequence[bytes], place: str) -> list[Write]:
         """Follow `place` no more, and hear nothing of it that is on its way."""
-        done = (self._unsubscribe, self._withdraw_place, self._unsay_place)
+        done = (self._withdraw_place, self._unsubscribe, self._unsay_place)
         return [Write(s, {**_by(hashes), "place": place}) for s in done]
 
     def decline(self, hashes: Sequence[bytes]) -> list[Write]:
@@ -148,7 +152,10 @@ class People:
     def stop(self, hashes: Sequence[bytes], at: float, reason: str = STOP_REASON) -> list[Write]:
         """Delete the number everywhere but as a hash on the list of those who are sent nothing, by each key."""
         by = _by(hashes)
-        gone = [Write(s, {**by, "nothing": b""}) for s in (self._leave, self._withdraw, self._forget, self._unsay)]
+        # What is being taken up just now is waited for by the first and found by the second. Deliveries come before
+        # subscriptions, as where they are sent, so that nobody waits for one who waits for them.
+        steps = (self._forget, self._withdraw, self._leave, self._unsay)
+        gone = [Write(step, {**by, "nothing": b""}) for step in steps]
         kept = [Write(self._suppress, {"number_hash": h, "at": at, "reason": reason}) for h in hashes]
         return [*gone, *kept]
 

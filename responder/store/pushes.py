@@ -6,12 +6,13 @@ Each function is a part of the caller's transaction. Times are seconds since 197
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import bindparam, text
+from sqlalchemy import text
 from sqlalchemy.engine import Connection
 
 from responder.core.broadcast import Priority
 from responder.core.broadcast import State as Stage
-from responder.store.tables import utc_param
+from responder.store.schedule import AHEAD
+from responder.store.tables import UNTAKEN, many, utc_param
 
 
 def answers_in_use(connection: Connection) -> list[tuple[str, str, str]]:
@@ -47,6 +48,18 @@ def load_news(connection: Connection, rows: Sequence[Mapping[str, Any]], broken:
     lists = [{"said": said} for said in broken]
     if lists:
         connection.execute(text("INSERT INTO push_broken VALUES (:said)"), lists)
+    _plan_well(connection, "push_news", "push_broken")
+
+
+def _plan_well(connection: Connection, *tables: str) -> None:
+    """PostgreSQL knows nothing of tables that were filled just now, and takes `deliveries` for as empty as when it last
+    looked: it would read all of it for each message that it adds to it. SQLite goes by the indexes anyway.
+    """
+    if connection.dialect.name == "postgresql":
+        for table in tables:
+            connection.execute(text(f"ANALYZE {table}"))
+        for way in ("seqscan", "mergejoin"):
+            connection.execute(text(f"SET LOCAL enable_{way} = off"))
 
 
 def lapse(connection: Connection) -> int:
@@ -105,6 +118,7 @@ def queue_closed(connection: Connection, broadcast_id: int, since: float, subscr
         " JOIN push_broken b ON b.said = t.said WHERE t.said_at > :since GROUP BY t.sender_hash"
     )
     connection.execute(text(asked), values)
+    _plan_well(connection, "push_asked")
     queueing = (
         f"{_STATUS} n.current, s.told, s.said, :now FROM push_news n JOIN subscriptions s ON s.place = n.place"
         " AND s.service = n.service AND s.told = n.told WHERE n.news = 'closed_door'"
@@ -197,11 +211,15 @@ def set_recipients(connection: Connection, id: int, recipients: int, stage: Stag
     connection.execute(sql, values)
 
 
-def changes_since(connection: Connection, since: float) -> dict[str, str]:
-    """Point id to what it was (JSON, "" if it is new) before the first change after `since`."""
-    sql = text("SELECT subject, before FROM audit WHERE at > :at AND subject NOT LIKE '%:%' ORDER BY id")
+def changes_since(connection: Connection, since: float, now: float) -> dict[str, str]:
+    """Point id to what it was (JSON, "" if it is new) before the first change after `since`. What is dated after `now`
+    is of a clock that was ahead, and not new.
+    """
+    sql = text(
+        "SELECT subject, before FROM audit WHERE at > :at AND at <= :now AND subject NOT LIKE '%:%' ORDER BY id"
+    ).bindparams(utc_param(since), utc_param(now + AHEAD, "now"))
     found: dict[str, str] = {}
-    for row in connection.execute(sql.bindparams(utc_param(since))):
+    for row in connection.execute(sql):
         found.setdefault(row.subject, row.before)
     return found
 
@@ -211,18 +229,20 @@ def last_changed_by(connection: Connection, subjects: Iterable[str]) -> dict[str
     sql = text(
         "SELECT a.subject, a.who FROM audit a JOIN (SELECT subject, max(id) AS id FROM audit WHERE subject IN :subjects"
         " GROUP BY subject) newest ON newest.id = a.id"
-    ).bindparams(bindparam("subjects", expanding=True))
+    ).bindparams(many("subjects", str))
     return {row.subject: row.who for row in connection.execute(sql, {"subjects": list(subjects)})}
 
 
 def taken_in(connection: Connection, run: float, until: float) -> None:
-    """The changes of points up to `until` are dealt with by the push `run`."""
-    sql = text("UPDATE audit SET run = :run WHERE run IS NULL AND at <= :at AND subject NOT LIKE '%:%'")
-    connection.execute(sql.bindparams(utc_param(until)), {"run": run})
+    """The changes of points up to `until`, or of a clock that was ahead, are dealt with by the push `run`."""
+    sql = text(f"UPDATE audit SET run = :run WHERE {UNTAKEN} AND (at <= :at OR at > :now)").bindparams(
+        utc_param(until), utc_param(run + AHEAD, "now")
+    )
+    connection.execute(sql, {"run": run})
 
 
 def is_untold(connection: Connection, now: float) -> bool:
     """Whether somebody has changed a point and no push has taken it in yet."""
     due = text("SELECT 1 FROM due WHERE job = 'push' AND done_at IS NULL AND at <= :now LIMIT 1")
-    untaken = text("SELECT 1 FROM audit WHERE run IS NULL AND subject NOT LIKE '%:%' LIMIT 1")
+    untaken = text(f"SELECT 1 FROM audit WHERE {UNTAKEN} LIMIT 1")
     return bool(connection.execute(due, {"now": now}).first() and connection.execute(untaken).first())

@@ -6,14 +6,19 @@ Times are seconds since 1970, UTC. Nothing here reads a clock.
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import bindparam, text
+from sqlalchemy import text
 from sqlalchemy.engine import Connection
+
+from responder.store.tables import many
 
 PUSH = "push"  # look at whose answer has changed, once the change has settled
 SLOT = "slot"  # housekeeping, every quarter of an hour
 LEASE = "jobs"  # whoever holds it does the jobs
+SENDER = "sender:"  # and its name: a process that sends
+_FORGOTTEN = 600  # seconds after which a sender that is gone is not kept any more
 DAY, HOUR = 86_400, 3_600
 SLOT_SECONDS = 900
+AHEAD = 30.0  # seconds by which a clock of ours may be ahead of another
 
 
 def add_due(connection: Connection, job: str, moments: Iterable[float]) -> None:
@@ -50,13 +55,26 @@ def missing_slots(connection: Connection, now: float) -> int:
 
 
 def lead(connection: Connection, name: str, owner: str, now: float, seconds: float) -> bool:
-    """Whether `owner` holds the lease `name` for the next `seconds`: it had it, or nobody has it now."""
+    """Whether `owner` holds the lease `name` for the next `seconds`: it had it, or nobody has it now; or it runs for
+    longer than any lease does, and is of a clock that was ahead.
+    """
     sql = text(
         "INSERT INTO leases (name, owner, until) VALUES (:name, :owner, :until) ON CONFLICT (name) DO UPDATE SET"
         " owner = excluded.owner, until = excluded.until WHERE leases.owner = :owner OR leases.until <= :now"
+        " OR leases.until > :ahead"
     )
-    values = {"name": name, "owner": owner, "until": now + seconds, "now": now}
+    values = {"name": name, "owner": owner, "until": now + seconds, "now": now, "ahead": now + seconds + AHEAD}
     return connection.execute(sql, values).rowcount > 0
+
+
+def join(connection: Connection, owner: str, now: float, seconds: float) -> int:
+    """`owner` sends for the next `seconds`; how many do just now."""
+    lead(connection, SENDER + owner, owner, now, seconds)
+    gone = text("DELETE FROM leases WHERE name LIKE :senders AND until < :before")
+    connection.execute(gone, {"senders": f"{SENDER}%", "before": now - _FORGOTTEN})
+    alive = text("SELECT count(*) FROM leases WHERE name LIKE :senders AND until > :now AND until <= :ahead")
+    values = {"senders": f"{SENDER}%", "now": now, "ahead": now + seconds + AHEAD}
+    return int(connection.execute(alive, values).scalar_one())
 
 
 def resign(connection: Connection, name: str, owner: str) -> None:
@@ -82,7 +100,8 @@ def add_usage(connection: Connection, used: Usage) -> None:
         " DO UPDATE SET count = usage.count + excluded.count, cost = usage.cost + excluded.cost"
     )
     rows: list[dict[str, Any]] = [
-        {"scope": scope, "span": span, "count": count, "cost": cost} for (scope, span), (count, cost) in used.items()
+        {"scope": scope, "span": span, "count": count, "cost": cost}
+        for (scope, span), (count, cost) in sorted(used.items())  # in one order, so that no two wait for each other
     ]
     connection.execute(add, rows)
 
@@ -97,7 +116,7 @@ def usage(connection: Connection, scope: str, span: int) -> tuple[int, float]:
 def usages(connection: Connection, scopes: Iterable[str], span: int) -> dict[str, tuple[int, float]]:
     """Scope to (count, cost) in a span, of those that have any."""
     sql = text("SELECT scope, count, cost FROM usage WHERE span = :span AND scope IN :scopes")
-    sql = sql.bindparams(bindparam("scopes", expanding=True))
+    sql = sql.bindparams(many("scopes", str))
     wanted = list(scopes)
     return {
         row[0]: (int(row[1]), float(row[2]))

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import bindparam, text
+from sqlalchemy import text
 from sqlalchemy.engine import Connection
+
+from responder.store.tables import many
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,7 @@ def arrived(connection: Connection, hashes: Sequence[bytes], most: int) -> list[
     sql = text(
         "SELECT id, attempt, channel, body, segments, claimed_at FROM deliveries WHERE number_hash IN :hashes"
         " AND state IN ('accepted', 'sent', 'delivered') ORDER BY claimed_at DESC, id DESC LIMIT :most"
-    ).bindparams(bindparam("hashes", expanding=True))
+    ).bindparams(many("hashes", bytes))
     rows = connection.execute(sql, {"hashes": list(hashes), "most": most}).all()
     return [Arrived(*row) for row in reversed(rows)]
 

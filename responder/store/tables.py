@@ -3,19 +3,23 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import BindParameter, DateTime, Index, LargeBinary, Text, UniqueConstraint, bindparam, text
+from sqlalchemy import BigInteger, BindParameter, DateTime, Index, LargeBinary, Text, UniqueConstraint, bindparam, text
 from sqlalchemy.engine import Dialect
-from sqlalchemy.types import TypeDecorator
+from sqlalchemy.types import TypeDecorator, TypeEngine
 from sqlmodel import Field, SQLModel
 
 NOT_UNDERSTOOD = "outcome IN ('unknown', 'no_such_code')"  # turns that nobody could make anything of
 # Deliveries of which nobody knows; said so that the small index of what is in hand is used, not one of all there are.
 UNKNOWN = "state = 'unknown' AND state IN ('sending', 'unknown') AND lease_until >= 0"
+UNTAKEN = "run IS NULL AND subject NOT LIKE '%:%'"  # changes of points that no push has taken in
 
 _CALLS = text("channel = 'voice'")
 _SAID = text("said <> ''")
 _MISSED = text(NOT_UNDERSTOOD)
 _NO_ID_TWICE = {"sqlite_autoincrement": True}  # a receipt, or a delivery, may speak of a row that is gone
+_UNTAKEN = text(UNTAKEN)
+_CLAIMED = text("claimed_at > 0")
+_FAILED = text("state = 'failed'")
 _IN_HAND = text("state IN ('sending', 'unknown')")
 
 
@@ -38,9 +42,17 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value if value is None or value.tzinfo else value.replace(tzinfo=UTC)
 
 
-def utc_param(seconds: float) -> BindParameter[datetime]:
-    """The value `:at` of a statement, compared with a column of times."""
-    return bindparam("at", datetime.fromtimestamp(seconds, UTC), type_=UtcDateTime())
+def utc_param(seconds: float, name: str = "at") -> BindParameter[datetime]:
+    """The value `:at`, or of another name, of a statement, compared with a column of times."""
+    return bindparam(name, datetime.fromtimestamp(seconds, UTC), type_=UtcDateTime())
+
+
+_TYPES: dict[type, TypeEngine[Any]] = {str: Text(), int: BigInteger(), bytes: LargeBinary()}
+
+
+def many(name: str, kind: type[str] | type[int] | type[bytes]) -> BindParameter[Any]:
+    """The values of `column IN :name`, of which there may be none: PostgreSQL must know their type even then."""
+    return bindparam(name, expanding=True, type_=_TYPES[kind])
 
 
 class MetaRow(SQLModel, table=True):
@@ -97,7 +109,12 @@ class AuditRow(SQLModel, table=True):
     after: str = Field(default="", sa_type=Text)
     run: float | None = None
     told_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
-    __table_args__: Any = (Index("audit_subject", "subject", "id"),)
+    __table_args__: Any = (
+        Index("audit_subject", "subject", "id"),
+        Index("audit_at", "at"),
+        Index("audit_action", "action", "id"),
+        Index("audit_untaken", "at", sqlite_where=_UNTAKEN, postgresql_where=_UNTAKEN),
+    )
 
 
 class TurnRow(SQLModel, table=True):
@@ -156,7 +173,7 @@ class SubscriptionRow(SQLModel, table=True):
     created_at: float
     __table_args__: Any = (
         UniqueConstraint("number_hash", "place", "service"),
-        Index("subscriptions_answer", "place", "service", "told"),
+        Index("subscriptions_answer", "place", "service", "told", "state"),
         _NO_ID_TWICE,
     )
 
@@ -246,6 +263,8 @@ class DeliveryRow(SQLModel, table=True):
         Index("deliveries_next", "broadcast_id", "channel", "state", "not_before", "id"),
         Index("deliveries_in_hand", "lease_until", sqlite_where=_IN_HAND, postgresql_where=_IN_HAND),
         Index("deliveries_created", "created_at"),
+        Index("deliveries_claimed", "claimed_at", sqlite_where=_CLAIMED, postgresql_where=_CLAIMED),
+        Index("deliveries_failed", "settled_at", "broadcast_id", sqlite_where=_FAILED, postgresql_where=_FAILED),
         _NO_ID_TWICE,
     )
 

@@ -26,6 +26,7 @@ from responder.store import broadcasts as store
 from responder.store import exercises
 from responder.store.engine import Database
 from responder.store.queries import audit_log, save_points
+from tests import engines
 from tests.conftest import NOW, a_point
 
 ANNA, BO, EVA = (Operator(name, Role.APPROVER, signed_in=True) for name in ("anna", "bo", "eva"))
@@ -122,8 +123,8 @@ def hashed(number: str) -> bytes:
 def begin(tmp_path: Path, prepared: Path, flow: Flow) -> Iterator[Callable[..., Desk]]:
     """Makes a desk; settings may be given."""
     path = tmp_path / "announce.db"
-    path.write_bytes(prepared.read_bytes())
-    database = Database(f"sqlite:///{path}")
+    engines.copy(prepared, path)
+    database = Database(engines.url(path))
     with database.write() as connection:
         save_points(connection, [a_point("farsta-1"), a_point("farsta-11"), a_point("farsta_1")], {}, NOW)
 
@@ -236,11 +237,13 @@ class TestWhoHears:
             follows = dice.sample(pool, 1 + (n % 10 == 0))
             rows += [(hashed(str(n)), b"x", "call" if n % 4 == 0 else "text", "sv", place.code) for place in follows]
         with desk.announcer.database.write() as connection:
-            connection.connection.driver_connection.executemany(  # type: ignore[union-attr]
+            driver = connection.connection.cursor()
+            driver.executemany(
                 "INSERT INTO subscriptions (number_hash, number_sealed, channel, language, place, state, created_at)"
-                " VALUES (?, ?, ?, ?, ?, 'active', 0)",
+                f" VALUES ({', '.join('%s' if engines.POSTGRESQL else '?' for _ in range(5))}, 'active', 0)",
                 rows,
             )
+            driver.close()
         made = desk.draft("district:Farsta", "area:Farsta", "area:Hökarängen", "postcode:12347", "postcode:12869")
         began = time.perf_counter()
         submitted, priced = desk.announcer.submit(ANNA, made.id, NOW)

@@ -16,6 +16,7 @@ from responder.store import exercises
 from responder.store.engine import Database
 from responder.store.queries import read_places, versions
 from responder.store.vault import Vault
+from tests import engines
 from tests.conftest import Running, a_point
 from tests.sending.conftest import Line
 from tests.sending.conftest import connect as connect
@@ -95,7 +96,7 @@ def test_a_number_is_revealed_to_nobody_who_has_not_signed_in(asked: Asked) -> N
 
 def test_a_name_is_known_at_once_to_another_process(asked: Asked) -> None:
     other = asked.running.app.extensions["responder"].snapshot.__class__(
-        Database(f"sqlite:///{asked.running.path}"), "Europe/Stockholm", asked.inbox.snapshot._stale_after, (), True
+        Database(engines.url(asked.running.path)), "Europe/Stockholm", asked.inbox.snapshot._stale_after, (), True
     )
     now = asked.running.clock.now
     assert other.read_if_changed(now).gazetteer.recognise("mordor").match is Match.NOTHING

@@ -27,6 +27,7 @@ from responder.store import accounts as store
 from responder.store.engine import Database, StoreAway
 from responder.store.queries import audit_log
 from responder.store.vault import Vault
+from tests import engines
 from tests.conftest import NOW
 
 VAULT = Vault(("number key",), ("lookup key",))
@@ -48,8 +49,8 @@ def quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
 def door(tmp_path: Path, prepared: Path) -> Iterator[Door]:
     """The door of a service with an admin, anna, who has a password."""
     path = tmp_path / "signin.db"
-    path.write_bytes(prepared.read_bytes())
-    database = Database(f"sqlite:///{path}")
+    engines.copy(prepared, path)
+    database = Database(engines.url(path))
     door = Door(database, VAULT, Settings(_env_file=None))  # type: ignore[call-arg]
     staff.add(database, VAULT, ROOT, "anna", Role.ADMIN, NOW)
     door.accept(door.invite(ROOT, "anna", NOW), PASSWORD, NOW)
@@ -636,8 +637,8 @@ class TestInvitations:
 
     def test_a_shell_invites_the_first_account_until_it_has_a_password(self, tmp_path: Path, prepared: Path) -> None:
         path = tmp_path / "first.db"
-        path.write_bytes(prepared.read_bytes())
-        first = Door(Database(f"sqlite:///{path}"), VAULT, Settings(_env_file=None))  # type: ignore[call-arg]
+        engines.copy(prepared, path)
+        first = Door(Database(engines.url(path)), VAULT, Settings(_env_file=None))  # type: ignore[call-arg]
         staff.add(first.database, VAULT, ROOT, "anna", Role.ADMIN, NOW)
         first.invite(ROOT, "anna", NOW)
         first.accept(first.invite(ROOT, "anna", NOW), PASSWORD, NOW)

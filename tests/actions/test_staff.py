@@ -14,6 +14,7 @@ from responder.store import accounts as store
 from responder.store.engine import Database
 from responder.store.queries import audit_log
 from responder.store.vault import Vault
+from tests import engines
 from tests.conftest import NOW
 
 VAULT = Vault(("number key",), ("lookup key",))
@@ -24,8 +25,8 @@ ROOT = shell("root")
 def database(tmp_path: Path, prepared: Path) -> Iterator[Database]:
     """A database without accounts."""
     path = tmp_path / "staff.db"
-    path.write_bytes(prepared.read_bytes())
-    found = Database(f"sqlite:///{path}")
+    engines.copy(prepared, path)
+    found = Database(engines.url(path))
     yield found
     found.close()
 

@@ -1,7 +1,6 @@
 """A service whose messages go to a fake provider and come back as receipts, all in this process."""
 
 import asyncio
-import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
@@ -14,6 +13,7 @@ from responder.core.access import shell
 from responder.core.points import Point, Status
 from responder.store import outbox
 from responder.wiring import Service
+from tests import engines
 from tests.conftest import TOKEN, ZONE, Running, a_point
 from tests.fakes.twilio import FakeTwilio
 
@@ -99,11 +99,8 @@ class Line:
 
     def rows(self, question: str, *values: object) -> list[tuple]:  # type: ignore[type-arg]
         """Rows of the database."""
-        connection = sqlite3.connect(self.running.path)
-        try:
-            return connection.execute(question, values).fetchall()
-        finally:
-            connection.close()
+        with engines.peek(self.running.path) as looking:
+            return looking.execute(question, values).fetchall()  # type: ignore[no-any-return]
 
     def states(self) -> dict[str, int]:
         """How many deliveries are in each state."""

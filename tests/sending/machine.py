@@ -10,10 +10,9 @@ it took after a lag that our own patience covers. The service, and its database,
 import argparse
 import asyncio
 import logging
-import sqlite3
 import tempfile
 import time
-from contextlib import nullcontext, suppress
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
@@ -47,6 +46,7 @@ from responder.settings import Settings
 from responder.store import outbox
 from responder.store.queries import read_points, save_points
 from responder.wiring import Service, wire
+from tests import engines
 from tests.conftest import NOW, ZONE, Clock, a_point, prepare
 
 NUMBERS = tuple(f"+4670174060{n}" for n in range(4))
@@ -166,14 +166,14 @@ class World:
     """The service that all runs share, and a connection of its own to look at the database."""
 
     def __init__(self) -> None:
-        memory = Path("/dev/shm")
+        memory, self.open = Path("/dev/shm"), ExitStack()
         self.folder = tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None)
         path = prepare(Path(self.folder.name) / "machine.db")
-        self.look = sqlite3.connect(path, isolation_level=None)
+        self.look = self.open.enter_context(engines.peek(path))
         kept = ", ".join(f"'{code}'" for code in PLACES.values())
         self.look.execute(f"DELETE FROM places WHERE code NOT IN ({kept})")
         chosen = {
-            "database_url": f"sqlite:///{path}", "reconcile_seconds": RECONCILE, "approve_above": 1000,
+            "database_url": engines.url(path), "reconcile_seconds": RECONCILE, "approve_above": 1000,
             "number_per_day": 10**9, "prefix_per_hour": 10**9, "spend_per_day": 1e12,
         }  # fmt: skip
         self.clock, self.loop = Clock(), asyncio.new_event_loop()

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import text
 from twilio.request_validator import RequestValidator
 
 from responder.actions import staff
@@ -314,7 +315,7 @@ def test_one_row_that_cannot_be_read_keeps_nobody_else_waiting(line: Line) -> No
     subscribe(line, MOBILE, OTHER)
     closed(line)
     with line.service.database.write() as connection:
-        connection.exec_driver_sql("UPDATE deliveries SET number_sealed = x'0102' WHERE id = 1")
+        connection.execute(text("UPDATE deliveries SET number_sealed = :bad WHERE id = 1"), {"bad": b"\1\2"})
     assert (line.send(), line.states()) == (1, {"failed": 1, "delivered": 1})
 
 

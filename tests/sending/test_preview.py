@@ -9,6 +9,7 @@ import pytest
 from responder.actions.publish import Change, Foresight, Preview, set_point
 from responder.core.access import shell
 from responder.core.points import Point, Status
+from tests import engines
 from tests.conftest import NOW, ZONE, a_point
 from tests.sending.conftest import MOBILE, OTHER, Line
 
@@ -127,7 +128,8 @@ def test_a_preview_writes_nothing(connect: Callable[..., Line]) -> None:
     line = connect()
     put(line, at_postcode(line))
     line.text(MOBILE, "START 12347")
-    tables = [name for (name,) in line.rows("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    with engines.peek(line.running.path) as looking:
+        tables = looking.tables()
     before = {name: line.rows(f"SELECT * FROM {name}") for name in tables}
     assert foresee(line, "here", Change(Status.CLOSED)).closed == 1
     assert {name: line.rows(f"SELECT * FROM {name}") for name in tables} == before

@@ -9,6 +9,7 @@ from responder.actions.announce import Announcer, NotApproved, ReasonMissing
 from responder.actions.push import Pushed
 from responder.core.access import Operator, Role, shell
 from responder.core.points import Status
+from responder.store.queries import audit_log
 from tests.conftest import NOW, a_point
 from tests.fakes.twilio import Answers, Busy, NoAnswer
 from tests.sending.conftest import LANDLINE, MOBILE, OTHER, Line
@@ -762,7 +763,9 @@ def test_when_residents_were_told_is_noted_beside_the_change(line: Line) -> None
     assert line.rows("SELECT told_at FROM audit WHERE subject = 'near'") == [(None,)]
     line.running.clock.pass_time(minutes=1)
     line.send()
-    assert line.rows("SELECT told_at FROM audit WHERE subject = 'near'")[0][0].startswith("2026-11-24 13:22:01")
+    with line.running.database.read() as connection:
+        (entry,) = audit_log(connection, "near")
+    assert entry.told_at and f"{entry.told_at:%Y-%m-%d %H:%M:%S}" == "2026-11-24 13:22:01"
 
 
 def test_a_place_that_is_gone_from_the_tables_is_logged_and_stops_nobody_else(

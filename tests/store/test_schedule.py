@@ -5,7 +5,6 @@ a time, and one leader at a time.
 import os
 import random
 import signal
-import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -29,6 +28,7 @@ from responder.settings import Settings
 from responder.store import migrations
 from responder.store.engine import Database
 from responder.store.schedule import SLOT, SLOT_SECONDS, done, due, lead, leader, missing_slots, resign
+from tests import engines
 from tests.actions.test_announce import Desk
 from tests.conftest import NOW, ZONE
 
@@ -87,18 +87,21 @@ def path() -> Iterator[Path]:
     """An empty database, in memory where that has a folder: thousands of durable commits to a disk take minutes."""
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
-        database = Database(f"sqlite:///{folder}/schedule.db")
+        made = Path(folder) / "schedule.db"
+        database = Database(engines.url(made))
         migrations.upgrade(database.engine)
         database.close()
-        yield Path(folder) / "schedule.db"
+        yield made
+        engines.drop(made)
 
 
 @pytest.fixture
-def in_memory() -> Iterator[Database]:
-    """An empty database in memory, on one connection, for many ticks."""
-    made = Database("sqlite://")
-    made.engine = create_engine("sqlite://", poolclass=StaticPool)
-    migrations.upgrade(made.engine)
+def in_memory(path: Path) -> Iterator[Database]:
+    """An empty database for many ticks; SQLite's in memory, on one connection."""
+    made = Database(engines.url(path) if engines.POSTGRESQL else "sqlite://")
+    if not engines.POSTGRESQL:
+        made.engine = create_engine("sqlite://", poolclass=StaticPool)
+        migrations.upgrade(made.engine)
     yield made
     made.close()
 
@@ -108,7 +111,7 @@ class TestQuarters:
     def test_each_of_eleven_years_fires_once_whatever_the_ticks_do(self, path: Path) -> None:
         """Late by minutes or hours, twice, in two processes, killed in the middle, started anew."""
         expected, draw, fired = quarters(FIRST, LAST), random.Random(1), list[float]()
-        databases = [Database(f"sqlite:///{path}") for _ in range(2)]
+        databases = [Database(engines.url(path)) for _ in range(2)]
         now = expected[0]
         while now < expected[-1] + SLOT_SECONDS:
             ticker = Ticker(draw.choice(databases), fired)
@@ -145,7 +148,7 @@ class TestQuarters:
         """Not one after the other: each moment is ticked by four threads at once, over the night of a change."""
         expected = quarters(datetime(2026, 10, 24, 22), datetime(2026, 10, 25, 6))
         fired: list[float] = []
-        tickers = [Ticker(Database(f"sqlite:///{path}"), fired) for _ in range(4)]
+        tickers = [Ticker(Database(engines.url(path)), fired) for _ in range(4)]
         with ThreadPoolExecutor(4) as pool:
             for now in expected:
                 list(pool.map(lambda ticker, at=now: ticker.tick(at), tickers))
@@ -175,9 +178,9 @@ class TestScheduledSends:
         self, tmp_path: Path, prepared: Path, flow: Flow, now: datetime, clock: str, at: str
     ) -> None:
         path = tmp_path / "send.db"
-        path.write_bytes(prepared.read_bytes())
+        engines.copy(prepared, path)
         settings = Settings(_env_file=None)  # type: ignore[call-arg]
-        desks = [Desk(Announcer(Database(f"sqlite:///{path}"), settings, flow.languages), now) for _ in range(2)]
+        desks = [Desk(Announcer(Database(engines.url(path)), settings, flow.languages), now) for _ in range(2)]
         desks[0].subscribe("1")
         planned = sending_time(clock, ZONE, now)
         assert planned == datetime.fromisoformat(at)
@@ -241,8 +244,8 @@ class TestLeading:
 def test_of_four_processes_another_leads_within_15_seconds_of_a_kill(tmp_path: Path, prepared: Path) -> None:
     """Real processes: `responder jobs`, four times on one database."""
     path = tmp_path / "jobs.db"
-    path.write_bytes(prepared.read_bytes())
-    chosen = {"DATABASE_URL": f"sqlite:///{path}", "GATEWAY": "recorder", "TWILIO_API_URL": ""}
+    engines.copy(prepared, path)
+    chosen = {"DATABASE_URL": engines.url(path), "GATEWAY": "recorder", "TWILIO_API_URL": ""}
     command = [sys.executable, "-c", "from responder.cli import main; main()", "jobs"]
     processes = [
         subprocess.Popen(
@@ -273,9 +276,6 @@ def test_of_four_processes_another_leads_within_15_seconds_of_a_kill(tmp_path: P
 
 def holder(path: Path) -> str:
     """Who holds the lease."""
-    connection = sqlite3.connect(path)
-    try:
-        ((owner,),) = connection.execute("SELECT owner FROM leases WHERE name = ?", [LEASE]).fetchall()
+    with engines.peek(path) as looking:
+        ((owner,),) = looking.execute("SELECT owner FROM leases WHERE name = ?", [LEASE]).fetchall()
         return str(owner)
-    finally:
-        connection.close()

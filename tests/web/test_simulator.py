@@ -21,6 +21,7 @@ from responder.settings import Settings
 from responder.store import accounts, outbox
 from responder.web.simulator import CREATOR, FIRST, blueprint, fictional, spoken
 from responder.wiring import Service
+from tests import engines
 from tests.conftest import NOW, ZONE, Running, a_point
 from tests.test_settings import REAL
 
@@ -84,8 +85,8 @@ def simulator(start: Callable[..., Running]) -> Iterator[Simulator]:
 
 def test_a_real_service_has_no_simulator(tmp_path: Any, prepared: Any) -> None:
     path = tmp_path / "real.db"
-    path.write_bytes(prepared.read_bytes())
-    app = create_app(Settings(_env_file=None, **{**REAL, "database_url": f"sqlite:///{path}"}))  # type: ignore[call-arg,arg-type]
+    engines.copy(prepared, path)
+    app = create_app(Settings(_env_file=None, **{**REAL, "database_url": engines.url(path)}))  # type: ignore[call-arg,arg-type]
     assert not [rule for rule in app.url_map.iter_rules() if "simulator" in str(rule) or "simulator" in rule.endpoint]
     for address in ("/simulator", "/simulator/codes", "/simulator/arrived", "/simulator/static/simulator.js"):
         assert app.test_client().get(address).status_code == 404

@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 import pytest
+from sqlalchemy import text as sql
 
 from responder.core.access import Role
 from responder.store import exercises
@@ -86,10 +87,8 @@ def test_what_a_lost_key_sealed_is_skipped_and_counted(console: Console, browser
     write(console, ANNA, "mordor")
     write(console, BERTIL, "atlantis")
     with console.service.database.write() as connection:
-        connection.exec_driver_sql(
-            "UPDATE turns SET body_sealed = x'00112233445566778899aabbccddeeff00112233445566778899'"
-            " WHERE at = (SELECT min(at) FROM turns)"
-        )
+        lost = "UPDATE turns SET body_sealed = :lost WHERE at = (SELECT min(at) FROM turns)"
+        connection.execute(sql(lost), {"lost": bytes(26)})
     page = browser.page("/console/inbox")
     assert "atlantis" in page and "mordor" not in page
     assert "1 meddelanden kan inte läsas" in page

@@ -1,9 +1,7 @@
 """Every route states who may use it, and lets in those and nobody else."""
 
 import re
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
 
 import pytest
 from flask import Flask
@@ -11,6 +9,7 @@ from werkzeug.routing import Rule as Route
 
 from responder.core.access import Permission, Role, holds
 from responder.web.access import Access, Rule
+from tests import engines
 from tests.conftest import Running, a_point
 from tests.web.console.conftest import Browser, Console
 
@@ -65,22 +64,18 @@ def test_a_get_writes_nothing(console: Console) -> None:
     browser = console.browser(Role.ADMIN)
     browser.post("/console/broadcasts/new", everyone="y", text_sv="Hej.", fallback="sv")
     browser.get("/console/overview")
-    with closing(sqlite3.connect(console.running.path)) as watching:
-
-        def writes() -> int:
-            return int(watching.execute("PRAGMA data_version").fetchone()[0])
-
-        before, found = writes(), 0
+    with engines.peek(console.running.path) as watching:
+        before, found = watching.writes(), 0
         for method, path, _ in list(routes(console.running.app)):
             if method == "GET":
                 for answer in (browser.get(path), browser.client.head(path)):
                     found += answer.status_code == 200
                     answer.get_data()
                     answer.close()
-                    assert writes() == before, path
+                    assert watching.writes() == before, path
         assert found > 50
         browser.post("/console/shift/on")
-        assert writes() != before  # or nothing would be seen here
+        assert watching.writes() != before  # or nothing would be seen here
 
 
 @pytest.mark.parametrize("role", WHO, ids=lambda role: role.value if role else "nobody")
@@ -112,12 +107,12 @@ FIELDS = {
 def written(console: Console, browser: Browser) -> set[str]:
     """Which routes that need a permission change what is stored, where every door stands open."""
     found = set()
-    with closing(sqlite3.connect(console.running.path)) as watching:
+    with engines.peek(console.running.path) as watching:
         for method, path, rule in list(routes(console.running.app)):
             if method == "POST" and isinstance(rule.who, Permission):
-                before = watching.execute("PRAGMA data_version").fetchone()
+                before = watching.writes()
                 browser.post(path.replace("account/console.css", "account/boss"), **FIELDS).close()
-                if watching.execute("PRAGMA data_version").fetchone() != before:
+                if watching.writes() != before:
                     found.add(path)
     return found
 

@@ -72,6 +72,8 @@ def upgrade() -> None:
     )
     op.create_index("broadcasts_state", "broadcasts", ["state", "priority"])
     op.bulk_insert(broadcasts, [SYSTEM])
+    if op.get_bind().dialect.name == "postgresql":  # it was given its id, so that the sequence does not know of it
+        op.execute("SELECT setval(pg_get_serial_sequence('broadcasts', 'id'), 1)")
     op.create_table(
         "deliveries",
         sa.Column("id", sa.Integer, primary_key=True),
