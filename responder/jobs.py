@@ -1,4 +1,4 @@
-"""The jobs process: one leader pushes, sends, and keeps house. No rules: it only says when.
+"""The jobs process: one leader pushes and keeps house, and all of them send. No rules: it only says when.
 
 APScheduler ticks in UTC and holds nothing that a restart would lose: what is due stands in our own table, each (job,
 time) once. The leader holds a lease in the database; another process takes over when it runs out.
@@ -11,16 +11,19 @@ import socket
 import threading
 from contextlib import suppress
 from datetime import UTC, datetime
+from time import monotonic
 from types import TracebackType
 
 from apscheduler.schedulers.background import BackgroundScheduler
 
+from responder import logs, metrics
+from responder.actions.deliver import START_WITHIN
 from responder.actions.housekeep import keep_house, rekey
 from responder.actions.push import push, push_due
 from responder.core.broadcast import SEND_JOB
 from responder.store import outbox
 from responder.store.engine import StoreAway
-from responder.store.schedule import LEASE, SLOT, done, due, lead, missing_slots, resign
+from responder.store.schedule import LEASE, SENDER, SLOT, done, due, join, lead, missing_slots, resign
 from responder.wiring import Service
 
 log = logging.getLogger("responder.jobs")
@@ -36,8 +39,11 @@ class Jobs:
     def __init__(self, service: Service, owner: str = "") -> None:
         self.service = service
         self.owner = owner or f"{socket.gethostname()}-{secrets.token_hex(4)}"
-        self._leads_until = 0.0
+        self._leads_until = self._sends_from = self._sends_until = 0.0
+        self._senders = 1
         self._rekeyed = False
+        self._latest = 0.0
+        self._went_back = False
         self._scheduler = BackgroundScheduler(timezone=UTC)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping: asyncio.Event | None = None
@@ -47,37 +53,79 @@ class Jobs:
         """Whether this process is the leader, by its own lease: one that was frozen for too long knows it is not."""
         return self.service.clock().timestamp() < self._leads_until
 
+    def part(self) -> float:
+        """Our part of what may be sent in a second, by our own lease: several processes share it."""
+        now = self.service.clock().timestamp()
+        self._notice(now)
+        if not self._sends_from <= now < self._sends_until:
+            return 0.0
+        metrics.job("send", now)
+        return 1 / self._senders
+
+    def _notice(self, now: float) -> None:
+        """A clock that was set back leaves times behind that do not come for long: of our leases and the scheduler's,
+        and what stands in the database, which the leader puts right.
+        """
+        if now < self._latest - LEASE_SECONDS:
+            log.error("the clock went back by %.0f s", self._latest - now)
+            self._went_back = True
+            self._leads_until = self._sends_from = self._sends_until = 0.0
+            for job in self._scheduler.get_jobs():
+                job.modify(next_run_time=datetime.fromtimestamp(now, UTC))
+        self._latest = now
+
     def lead(self) -> None:
-        """Become or stay the leader, if nobody else is."""
+        """Become or stay the leader, if nobody else is; and stay a sender."""
+        with logs.bound(owner=self.owner):
+            self._lead()
+
+    def _lead(self) -> None:
         now = self.service.clock().timestamp()
         was = now < self._leads_until
         try:
-            with self.service.database.write() as connection:
+            with self.service.database.write(alone=False) as connection:
                 is_leader = lead(connection, LEASE, self.owner, now, LEASE_SECONDS)
+                senders = join(connection, self.owner, now, LEASE_SECONDS)
         except StoreAway as error:
             log.error("database away, the lease is not renewed: %s", error)
             return
         self._leads_until = now + LEASE_SECONDS if is_leader else 0.0
+        if now >= self._sends_until and senders > 1:  # the others give us our part when they next renew
+            self._sends_from = now + RENEW_EVERY
+        self._sends_until, self._senders = now + LEASE_SECONDS, max(1, senders)
         if is_leader != was:
-            log.info("%s %s", self.owner, "leads" if is_leader else "does not lead")
+            log.info("leads" if is_leader else "does not lead")
 
     def tick(self) -> None:
         """Do what is due, if this process leads."""
         if not self.leads():
             return
-        service, now = self.service, self.service.clock()
+        with logs.bound(owner=self.owner, request=f"tick-{secrets.token_hex(6)}"):
+            self._tick()
+
+    def _tick(self) -> None:
+        service, now, begun = self.service, self.service.clock(), monotonic()
         try:
             if not self._rekeyed:
                 rekey(service.database, service.vault, now)
                 self._rekeyed = True
             view = service.snapshot.read_if_changed(now)
-            push_due(service.database, view, service.rules, now)
+            if self._went_back:
+                settings = service.settings
+                with service.database.write() as connection:
+                    lease = START_WITHIN + settings.api_timeout + settings.reconcile_seconds
+                    outbox.clock_went_back(connection, now.timestamp(), lease)
+                push(service.database, view, service.rules, now)
+                self._went_back = False
+            if push_due(service.database, view, service.rules, now) is not None:
+                metrics.job("push", now.timestamp(), monotonic() - begun)
             self._start_scheduled(now)
             with service.database.write() as connection:
                 outbox.finish(connection, now.timestamp())
                 slots = missing_slots(connection, now.timestamp())
             if slots:
                 self._slots(now)
+            metrics.job("tick", now.timestamp(), monotonic() - begun)
         except StoreAway as error:
             log.error("database away, to be done later: %s", error)
         except Exception:
@@ -99,18 +147,19 @@ class Jobs:
             open_slots = [(job, at) for job, at in due(connection, stamp) if job == SLOT]
             if not done(connection, open_slots, stamp):
                 return
-        view = service.snapshot.read_if_changed(now)
+        view, begun = service.snapshot.read_if_changed(now), monotonic()
         push(service.database, view, service.rules, now)
+        metrics.job("push", stamp, monotonic() - begun)
         keep_house(service.database, service.vault, service.messages, view, service.settings, now)
+        metrics.job("housekeeping", stamp, monotonic() - begun)
 
     def __enter__(self) -> "Jobs":
         self.lead()
         self._scheduler.add_job(self.lead, "interval", seconds=RENEW_EVERY, coalesce=True, max_instances=1)
         self._scheduler.add_job(self.tick, "interval", seconds=TICK_EVERY, coalesce=True, max_instances=1)
-        logging.getLogger("apscheduler").setLevel(logging.ERROR)
         self._scheduler.start()
         ready = threading.Event()
-        self._sender = threading.Thread(target=lambda: asyncio.run(self._send(ready)), name="sender", daemon=True)
+        self._sender = threading.Thread(target=self._send_until_ended, args=(ready,), name="sender", daemon=True)
         self._sender.start()
         ready.wait(10)
         return self
@@ -123,14 +172,21 @@ class Jobs:
             self._loop.call_soon_threadsafe(self._stopping.set)
         if self._sender:
             self._sender.join(self.service.settings.api_timeout + 5)
-        with suppress(StoreAway), self.service.database.write() as connection:
+        with suppress(StoreAway), self.service.database.write(alone=False) as connection:
             resign(connection, LEASE, self.owner)
+            resign(connection, SENDER + self.owner, self.owner)
+
+    def _send_until_ended(self, ready: threading.Event) -> None:
+        try:
+            asyncio.run(self._send(ready))
+        except Exception:  # else it would be told to nobody but stderr, as it is
+            log.critical("nothing is sent any more: restart `responder jobs`", exc_info=True)
 
     async def _send(self, ready: threading.Event) -> None:
         self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
         deliverer = self.service.deliverer(self.owner)
         ready.set()
         try:
-            await deliverer.run(self.leads, self._stopping)
+            await deliverer.run(self.part, self._stopping)
         finally:
             await deliverer.close()

@@ -18,6 +18,7 @@ from typing import Any
 
 from sqlalchemy.engine import Connection, Row
 
+from responder import logs, metrics
 from responder.core.answer import Board
 from responder.core.broadcast import State as Stage
 from responder.core.delivery import LOOKS, OPTED_OUT, Answer, State, is_alarm, refusal
@@ -33,7 +34,7 @@ from responder.store.engine import Database, StoreAway
 from responder.store.meter import SPEND, number_scope
 from responder.store.outbox import Item, Taken
 from responder.store.people import People
-from responder.store.schedule import DAY, add_usage, usage, usages
+from responder.store.schedule import DAY, PUSH, add_due, add_usage, usage, usages
 from responder.store.snapshot import Snapshot, View
 from responder.store.vault import Vault, masked
 
@@ -42,10 +43,12 @@ log = logging.getLogger("responder.deliver")
 BATCH = 100
 START_WITHIN = 5.0  # seconds after it was taken up in which a POST may begin
 FLUSH_EVERY = 0.2  # seconds; what a kill takes with it has to be looked up
-SKEW = timedelta(seconds=60)  # between the provider's clock and ours
+SKEW = timedelta(hours=2)  # between the provider's clock and ours; what it has from before is known as another's
+JUMP = 5.0  # seconds by which the wall clock departs from monotonic time when it is set
 HALT = 30.0  # seconds for which nothing is sent where the account is refused
 ALIKE_WAIT = 5.0
 ODD_TRIES, ODD_WAIT = 3, 600.0  # for a refusal that we do not know
+PUSH_AGAIN = 30.0  # seconds: after what was taken for told was not, one looks again, together
 WITNESSES = 3
 AROUND = 600.0  # seconds before an unclear request from which its witnesses may be
 NOTHING = (0, 0.0)
@@ -109,22 +112,29 @@ class Deliverer:
         self._accepted: list[tuple[Item, str]] = []
         self._begun: set[int] = set()
         self._flushed = 0.0
+        self._ahead: float | None = None  # the clock, of monotonic time
+        self._steady_from = 0.0
         self._spent_out = False
         self._standing: Now | None = None
         self._remembered: dict[tuple[object, ...], Message] = {}
         self._remembered_of: tuple[Board | None, datetime | None] = (None, None)
 
-    async def run(self, leads: Callable[[], bool], stopping: asyncio.Event) -> None:
-        """Send for as long as this process leads, until `stopping` is set; what is under way is then waited for."""
+    async def run(self, part: Callable[[], float], stopping: asyncio.Event) -> None:
+        """Send our `part` of the rates (0: nothing just now) until `stopping` is set; what is under way is waited for
+        then.
+        """
         looked = 0.0
         while not stopping.is_set():
             busy = False
-            if leads():
+            if ours := part():
+                for pace in self._pace.values():
+                    pace.part = ours
                 try:
                     busy = self.start_some() > 0
                     if monotonic() - looked > 1.0:
                         looked = monotonic()
-                        await self.reconcile()
+                        if self._is_steady():
+                            await self.reconcile()
                 except StoreAway as error:
                     log.error("database away, nothing is sent: %s", error)
                 except Exception:
@@ -133,6 +143,16 @@ class Deliverer:
             self.flush(FLUSH_EVERY)
             await asyncio.sleep(0.01 if busy or self._under_way else 0.1)
         await self.drain()
+
+    def _is_steady(self) -> bool:
+        """Whether the clock has not been set for the time of a lease: else what still is under way looks as if it were
+        long over.
+        """
+        since, self._ahead = self._ahead, self._clock().timestamp() - monotonic()
+        if since is not None and abs(self._ahead - since) > JUMP:
+            log.error("the clock was set by %.0f s", self._ahead - since)
+            self._steady_from = monotonic() + self._limits.lease
+        return monotonic() >= self._steady_from
 
     async def close(self) -> None:
         """Let go of the sender's connections."""
@@ -219,6 +239,7 @@ class Deliverer:
         alike = outbox.in_hand(connection, {item.number_hash for item in items})
         alike |= {_looks(one.item, one.body) for one in already}
         wait: list[int] = []
+        gone: list[int] = []  # queued by a transaction that did not see their STOPP yet
         texts = loads(broadcast.texts) if broadcast.kind == "message" else {}
         found: list[tuple[Taken, str, int]] = []
         ends: dict[State, list[Item]] = {State.SUPPRESSED: [], State.SUPERSEDED: [], State.FAILED: []}
@@ -228,6 +249,7 @@ class Deliverer:
                 continue
             if not stopped.isdisjoint(hashes[item.id]):
                 ends[State.SUPPRESSED].append(item)
+                gone.append(item.id)
                 continue
             if had.get(number_scope(hashes[item.id][0]), NOTHING)[0] >= self._limits.number_per_day:
                 ends[State.FAILED].append(item)
@@ -259,8 +281,11 @@ class Deliverer:
                 known[item.subscription_id] = (message.told, message.said)
             found.append((taken, numbers[item.id], message.valid))
         outbox.postpone(connection, wait, now.at.timestamp() + ALIKE_WAIT)
+        outbox.withdraw(connection, gone)
         for state, ended in ends.items():
             outbox.settle(connection, ended, state, now.at.timestamp(), CAPPED if state is State.FAILED else 0)
+            for item in ended:
+                metrics.delivery(item.channel, state)
         return found
 
     def _message(
@@ -323,6 +348,7 @@ class Deliverer:
     async def _post(self, ready: Ready) -> None:
         item = ready.item
         receipts = f"/twilio/receipts/{item.id}?attempt={item.attempt}"
+        logs.push(delivery=item.id, broadcast=item.broadcast_id, owner=self._owner)  # for this task
         try:
             if not self._may_start(ready):
                 return
@@ -334,13 +360,16 @@ class Deliverer:
             async with asyncio.timeout(self._limits.api_timeout):  # unlike wait_for, it begins at once
                 sid = await send
             self._accepted.append((item, sid))
+            metrics.delivery(item.channel, "accepted")
         except NotSent as error:
             self._refused(ready, error)
         except (Unclear, TimeoutError) as error:
+            metrics.delivery(item.channel, "unclear")
             log.warning("delivery %d: unclear, to be looked up: %s", item.id, str(error) or "timed out")
         except StoreAway as error:
             log.error("delivery %d: database away before it was sent: %s", item.id, error)
         except Exception:
+            metrics.delivery(item.channel, "unclear")
             log.exception("delivery %d: unclear, to be looked up", item.id)
 
     def _may_start(self, ready: Ready) -> bool:
@@ -358,7 +387,7 @@ class Deliverer:
         overtaken = bool(item.kind not in ("message", "operator", outbox.BY_HAND, "agree") and version != ready.version)
         if stage == Stage.SENDING and fits and not late and not overtaken:
             return True
-        with self._db.write() as connection:
+        with self._db.write(alone=False) as connection:
             self._put_back(connection, item, self._clock().timestamp())
         return False
 
@@ -366,16 +395,17 @@ class Deliverer:
         """The provider surely did not take it: again, later, or never."""
         item, now = ready.item, self._clock().timestamp()
         answer = refusal(error.status, error.code) if error.status else Answer.SLOW
+        metrics.delivery(item.channel, f"refused {answer}", error.code or error.status)
         if is_alarm(error.code) or answer is Answer.HALT:
             log.error("an operator must act: the provider answers %s", error)
         if answer is Answer.ODD and item.attempt < ODD_TRIES:
             log.error("delivery %d: refused for a reason we do not know: %s", item.id, error)
-            with self._db.write() as connection:
+            with self._db.write(alone=False) as connection:
                 self._put_back(connection, item, now + ODD_WAIT, tried=True)
             return
         if answer in (Answer.FOR_GOOD, Answer.ODD):
             log.warning("delivery %d to %s: refused for good, %d", item.id, masked(ready.number), error.code)
-            with self._db.write() as connection:
+            with self._db.write(alone=False) as connection:
                 outbox.settle(connection, [item], State.FAILED, now, error.code or error.status)
                 if answer is Answer.ODD:
                     outbox.untell(connection, item)
@@ -385,12 +415,14 @@ class Deliverer:
         wait = HALT if answer is Answer.HALT else error.wait
         for pace in self._pace.values():
             pace.slow_down(monotonic(), wait)
-        with self._db.write() as connection:
+        with self._db.write(alone=False) as connection:
             self._put_back(connection, item, now)
 
     def _put_back(self, connection: Connection, item: Item, not_before: float, tried: bool = False) -> None:
         """Queue again what was not sent, which has not cost anything then."""
         if outbox.put_back(connection, [item], not_before, tried):
+            if item.kind == "status":  # a push that runs just now takes them for told
+                add_due(connection, PUSH, [(self._clock().timestamp() // PUSH_AGAIN + 1) * PUSH_AGAIN])
             day = int(item.claimed_at // DAY)
             scope = number_scope(self._vault.newest(self._number(item.number_sealed)))
             add_usage(connection, {(scope, day): (-1, 0.0), (SPEND, day): (-1, -self._price(item))})
@@ -404,7 +436,7 @@ class Deliverer:
         if not self._accepted or monotonic() - self._flushed < every:
             return
         try:
-            with self._db.write() as connection:
+            with self._db.write(alone=False) as connection:
                 self._store(connection, self._clock().timestamp())
             self._stored()
         except StoreAway as error:  # they stay under their lease, and are looked up if this goes on
@@ -436,22 +468,26 @@ class Deliverer:
         return len(items)
 
     async def _look_up(self, item: Item, complete: bool) -> None:
+        logs.push(delivery=item.id, broadcast=item.broadcast_id, owner=self._owner)  # for this task
         since = datetime.fromtimestamp(item.claimed_at, UTC) - SKEW
         number = self._number(item.number_sealed)
         found = await self._listed(number, item.channel, since) if complete and number else None
         stamp = self._clock().timestamp()
-        with self._db.write() as connection:
+        with self._db.write(alone=False) as connection:
             if found is not None:
                 known = outbox.provider_ids(connection, self._vault.hashes(number))
                 sid = next((s.id for s in found if s.id not in known and s.body in ("", item.body)), "")
                 if sid:
                     outbox.accept(connection, [(item, sid)], stamp)
+                    metrics.delivery(item.channel, "accepted")
                     log.info("delivery %d: the provider has it", item.id)
                 else:
                     self._put_back(connection, item, stamp, tried=True)
+                    metrics.delivery(item.channel, "again")
                     log.info("delivery %d: the provider does not have it, it is sent again", item.id)
             elif item.looked + 1 >= LOOKS:
                 outbox.unknown(connection, item)
+                metrics.delivery(item.channel, State.UNKNOWN)
                 log.error("delivery %d: unclear whether it was sent, an operator must decide", item.id)
             else:
                 outbox.ask_later(connection, item, stamp + self._limits.reconcile * (item.looked + 1))

@@ -223,11 +223,10 @@ class _Found:
 
 def _found(connection: Connection, id: str, operator: Operator, seen: int | None, zone: str) -> _Found:
     """The point `id`, that `operator` may change and of which they saw the newest version."""
-    exercise = exercises.current(connection)
-    known = {point.id: (point, version) for point, version in watching.current_points(connection)}
-    if id not in known:
+    exercise, known = exercises.current(connection), watching.current_point(connection, id)
+    if known is None:
         raise ChangeRefused("no point has the id '{id}'; look it up in the list of points", id=id)
-    point, version = known[id]
+    point, version = known
     require(operator, Permission.POINT, point.district)
     if seen is not None and seen != version:
         who, when = watching.last_change(connection, id, exercise is not None) or ("", None)
@@ -312,13 +311,13 @@ class Foresight:
         ChangeRefused if there is no such point, StoreAway.
         """
         with self.database.read() as connection:
-            exercise = exercises.current(connection)
-            points = {point.id: point for point, _ in watching.current_points(connection)}
-        if id not in points:
-            raise ChangeRefused("no point has the id '{id}'; look it up in the list of points", id=id)
+            exercise, known = exercises.current(connection), watching.current_point(connection, id)
+            if known is None:
+                raise ChangeRefused("no point has the id '{id}'; look it up in the list of points", id=id)
+            points = {point.id: point for point, _ in watching.current_points(connection)} if exercise else {}
         real = view.board.at(now)
         shown = _board(real, points, now) if exercise else real
-        place, over = _right_at(points[id], view.gazetteer), Voiceover(self.manner, now)
+        place, over = _right_at(known[0], view.gazetteer), Voiceover(self.manner, now)
         texts = {code: self.messages.address(place, "", at(shown, now), over, code).text for code in LANGUAGES}
         return {code: exercise_text(text, code) for code, text in texts.items()} if exercise else texts
 

@@ -62,7 +62,7 @@ def push(
     since = stamp - rules.follow_up * 3600
     subscribed_since = min(since, (now - SUBSCRIBERS).timestamp())
     with database.read() as connection:
-        changing = pushes.changes_since(connection, settled_by)
+        changing = pushes.changes_since(connection, settled_by, stamp)
         in_use = pushes.answers_in_use(connection)
         said = pushes.said_lately(connection, since, subscribed_since)
     standing = _settled(view, changing, now)

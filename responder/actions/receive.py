@@ -3,6 +3,7 @@
 import logging
 from datetime import datetime
 
+from responder import logs, metrics
 from responder.core.delivery import OPTED_OUT, RANK, State, after_receipt, is_alarm
 from responder.core.message import Messages
 from responder.ports import Gateway, Receipt
@@ -27,6 +28,10 @@ class Receiver:
     def receipt(self, delivery: int, receipt: Receipt, now: datetime) -> State | None:
         """Move a delivery on; its state then, or None if there is no such delivery. Raises StoreAway."""
         stamp = now.timestamp()
+        with logs.bound(delivery=delivery):
+            return self._receipt(delivery, receipt, stamp)
+
+    def _receipt(self, delivery: int, receipt: Receipt, stamp: float) -> State | None:
         for _ in range(_ATTEMPTS):
             with self._db.read() as connection:
                 item = outbox.delivery(connection, delivery)
@@ -46,7 +51,7 @@ class Receiver:
                 log.error("delivery %d: two messages, %s and %s", delivery, item.provider_id, receipt.id)
             if state is was and not (item.provider_id == "" and receipt.attempt == item.attempt):
                 return was
-            with self._db.write() as connection:
+            with self._db.write(alone=False) as connection:
                 moved = outbox.set_state(connection, item, state, stamp, receipt.code, receipt.id, stamp + again)
                 if moved and again:
                     outbox.untell(connection, item)
@@ -56,6 +61,7 @@ class Receiver:
                 if moved and RANK.get(state, 0):
                     outbox.begun(connection, [item.broadcast_id], stamp)
             if moved:
+                metrics.delivery(item.channel, state, receipt.code)
                 self._act_on(item, receipt.code, stamp)
                 return state
         log.error("delivery %d: a receipt could not be stored", delivery)

@@ -18,6 +18,7 @@ from responder.store.watching import (
     Pulse,
     Sending,
     Submitted,
+    current_point,
     current_points,
     point_log,
     pulse,
@@ -109,7 +110,7 @@ def points(database: Database, zone: str, stale_after: timedelta, now: datetime)
 def point(database: Database, id: str, zone: str, stale_after: timedelta, now: datetime) -> Shown | None:
     """The point `id`, decided on or not, or None. Raises StoreAway."""
     with database.read() as connection:
-        found = {point.id: (point, version) for point, version in current_points(connection)}.get(id)
+        found = current_point(connection, id)
     return Shown(*found, standing(found[0], now, zone, stale_after)) if found else None
 
 

@@ -14,6 +14,7 @@ class Pace:
     rate: float
     tokens: float = 0.0
     share: float = 1.0  # of the rate, after the provider has asked us to slow down
+    part: float = 1.0  # of the rate that is ours, where several send
     at: float = 0.0
     paused_until: float = 0.0
 
@@ -22,8 +23,8 @@ class Pace:
         passed = max(0.0, now - self.at) if self.at else 1.0
         self.at = now
         self.share = min(1.0, self.share + RECOVERY * passed)
-        full = max(1.0, self.rate * self.share)
-        self.tokens = min(full, self.tokens + passed * self.rate * self.share)
+        speed = self.rate * self.share * self.part
+        self.tokens = min(max(1.0, speed), self.tokens + passed * speed)
         if now < self.paused_until:
             return 0
         return int(self.tokens) if self.tokens >= 1 else 0

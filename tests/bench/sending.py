@@ -1,6 +1,6 @@
 """Messages a second from the outbox to the provider, beside the bare asynchronous client of the provider's library.
 
-    python -m tests.bench.sending [--messages 5000] [--rounds 3] [--latency 0.1] [--profile]
+    python -m tests.bench.sending [--engine sqlite|postgresql] [--messages 5000] [--rounds 3] [--latency 0.1] [--profile]
 
 Both send to a fake provider in a process of its own that answers after `latency`, with 256 requests at once and no
 limit of ours. Ours is the whole loop of the jobs process: taken up from the database, rendered, looked at once more,
@@ -12,7 +12,6 @@ import argparse
 import asyncio
 import cProfile
 import pstats
-import sqlite3
 import statistics
 import subprocess
 import sys
@@ -34,6 +33,7 @@ from responder.settings import Settings
 from responder.store import outbox
 from responder.store.engine import Database
 from responder.wiring import Service, utc_now, wire
+from tests.bench.databases import ENGINES, database
 from tests.fakes.twilio import ACCOUNT, TOKEN
 
 AT_ONCE = 256
@@ -57,13 +57,13 @@ def provider(latency: float) -> Iterator[str]:
         process.wait(10)
 
 
-def prepared(path: Path, url: str, messages: int) -> Service:
-    """A service on a new database at `path` with as many subscribers as `messages`."""
-    load.prepare(Database(f"sqlite:///{path}"))
+def prepared(where: str, url: str, messages: int) -> Service:
+    """A service on the empty database `where` with as many subscribers as `messages`."""
+    load.prepare(Database(where))
     service = wire(
         Settings(
             _env_file=None,  # type: ignore[call-arg]
-            database_url=f"sqlite:///{path}",
+            database_url=where,
             twilio_api_url=url,
             twilio_account_sid=ACCOUNT,
             twilio_auth_token=TOKEN,
@@ -95,27 +95,26 @@ def numbers(count: int) -> list[str]:
     return [f"+4670{number:07d}" for number in range(count)]
 
 
-async def ours(service: Service, path: Path, broadcast: int) -> float:
+async def ours(service: Service, broadcast: int) -> float:
     """Seconds until nothing of the broadcast is left to send, by the loop that the jobs process runs."""
     deliverer, stopping = service.deliverer("bench"), asyncio.Event()
-    look = sqlite3.connect(path)
     began = time.perf_counter()
-    loop = asyncio.create_task(deliverer.run(lambda: True, stopping))
+    loop = asyncio.create_task(deliverer.run(lambda: 1.0, stopping))
     try:
-        while _left(look, broadcast):
+        while _left(service.database, broadcast):
             await asyncio.sleep(0.05)
         took = time.perf_counter() - began
     finally:
         stopping.set()
         await loop
         await deliverer.close()
-        look.close()
     return took
 
 
-def _left(look: sqlite3.Connection, broadcast: int) -> bool:
-    sql = "SELECT 1 FROM deliveries WHERE broadcast_id = ? AND channel = 'text' AND state IN ('queued', 'sending')"
-    return look.execute(f"{sql} LIMIT 1", [broadcast]).fetchone() is not None
+def _left(database: Database, broadcast: int) -> bool:
+    sql = "SELECT 1 FROM deliveries WHERE broadcast_id = :id AND channel = 'text' AND state IN ('queued', 'sending')"
+    with database.read() as connection:
+        return connection.execute(text(f"{sql} LIMIT 1"), {"id": broadcast}).first() is not None
 
 
 class BareHttp(AsyncTwilioHttpClient):  # type: ignore[misc]
@@ -162,18 +161,18 @@ def queue(service: Service) -> int:
     return announcer.send(ANNA, drafted.id, now).id
 
 
-def profiled(service: Service, path: Path) -> None:
+def profiled(service: Service) -> None:
     """Print where the time of one round goes: of ours, by the time that is spent in a function itself."""
     profile = cProfile.Profile()
     broadcast = queue(service)
-    profile.runcall(asyncio.run, ours(service, path, broadcast))
+    profile.runcall(asyncio.run, ours(service, broadcast))
     stats = pstats.Stats(profile)
     whole = sum(own for _, _, own, _, _ in stats.stats.values())  # type: ignore[attr-defined]
     print(f"{whole:.1f} s under the profiler, most of it in the library; of ours, and of the database:")
     rows = [
         (own, total, calls, f"{Path(file).name}:{line} {name}")
         for (file, line, name), (_, calls, own, total, _) in stats.stats.items()  # type: ignore[attr-defined]
-        if "/responder/" in file or "sqlite3" in name
+        if "/responder/" in file or "sqlite3" in name or "/psycopg" in file
     ]
     for own, total, calls, name in sorted(rows, reverse=True)[:15]:
         print(f"{own:8.3f} s itself {total:8.3f} s in all {calls:8} calls  {name}")
@@ -182,27 +181,31 @@ def profiled(service: Service, path: Path) -> None:
 def main() -> None:
     """Print a line for each round, and the median."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.sending", description=__doc__)
+    parser.add_argument("--engine", choices=ENGINES, default="sqlite")
     parser.add_argument("--messages", type=int, default=5000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--latency", type=float, default=0.1)
     parser.add_argument("--profile", action="store_true", help="show where the time goes, in one more round")
     options = parser.parse_args()
     shares = []
-    with tempfile.TemporaryDirectory() as folder, provider(options.latency) as url:
-        path = Path(folder) / "bench.db"
-        service = prepared(path, url, options.messages)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        provider(options.latency) as url,
+        database(options.engine, Path(folder)) as bed,
+    ):
+        service = prepared(bed.url, url, options.messages)
         asyncio.run(bare(url, min(500, options.messages)))  # warms up
         for number in range(1, options.rounds + 1):
-            us = options.messages / asyncio.run(ours(service, path, queue(service)))
+            us = options.messages / asyncio.run(ours(service, queue(service)))
             them = options.messages / asyncio.run(bare(url, options.messages))
             shares.append(us / them)
             print(f"round {number}: {us:6.0f} messages/s ours, {them:6.0f} bare, ratio {us / them:.2f}", flush=True)
-        print(f"median ratio {statistics.median(shares):.2f}, target {TARGET}")
+        print(f"{options.engine}: median ratio {statistics.median(shares):.2f}, target {TARGET}")
         with service.database.read() as connection:
             states = connection.execute(text("SELECT state, count(*) FROM deliveries GROUP BY state")).all()
         assert [tuple(row) for row in states] == [("accepted", options.messages * options.rounds)], states
         if options.profile:
-            profiled(service, path)
+            profiled(service)
         service.database.close()
 
 

@@ -3,12 +3,14 @@
 import os
 import random
 import re
+import select
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from tests.bench.reply import ROOT
@@ -50,17 +52,81 @@ class Process:
             self.kill()
 
 
-class Jobs(Process):
-    """One `responder jobs`."""
+class Nursery:
+    """Where `responder jobs` come from: one process has imported everything and forks, because the imports take a second
+    or two of a processor each time.
+    """
 
-    _owner = ""
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._mother = subprocess.Popen(
+            [sys.executable, "-m", "tests.crash.runner"],
+            cwd=ROOT,
+            env={**os.environ, **environment},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def jobs(self, log: Path) -> "Jobs":
+        """Another process, that writes to `log`."""
+        assert self._mother.stdin and self._mother.stdout
+        log.touch()
+        self._mother.stdin.write(f"{log}\n")
+        self._mother.stdin.flush()
+        return Jobs(os.pidfd_open(int(self._mother.stdout.readline())), log)
+
+    def end(self) -> None:
+        """No more."""
+        assert self._mother.stdin
+        self._mother.stdin.close()
+        self._mother.wait(10)
+
+
+class Jobs:
+    """One `responder jobs`, by a file descriptor of the process."""
+
+    def __init__(self, process: int, log: Path) -> None:
+        self._process, self.log = process, log
+        self._owner = ""
 
     @property
     def owner(self) -> str:
-        """The name that it leads under; "" until it is up."""
+        """The name that it sends under; "" until it is up."""
         if not self._owner and (found := _OWNER.search(self.log.read_bytes())):
             self._owner = found[1].decode()
         return self._owner
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs."""
+        return not self._ends(0)
+
+    def kill(self) -> None:
+        """kill -9."""
+        self._send(signal.SIGKILL)
+        self._ends(10)
+
+    def freeze(self) -> None:
+        """Let it stand still, as a machine that swaps or a virtual one that is moved."""
+        self._send(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on as if nothing had been."""
+        self._send(signal.SIGCONT)
+
+    def end(self, seconds: float = 20.0) -> None:
+        """Ask it to end, and make it."""
+        self.thaw()
+        self._send(signal.SIGTERM)
+        if not self._ends(seconds):
+            self.kill()
+
+    def _send(self, number: signal.Signals) -> None:
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._process, number)
+
+    def _ends(self, seconds: float) -> bool:
+        return bool(select.select([self._process], [], [], seconds)[0])
 
 
 class Web:

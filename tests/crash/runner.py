@@ -1,14 +1,21 @@
-"""`responder jobs` whose leader is followed sooner than in real life, or which is broken on purpose.
+"""`responder jobs`, followed sooner than in real life or broken on purpose: one for each line, which names its log.
 
-CRASH_LEASE=1 CRASH_START_WITHIN=5 CRASH_SABOTAGE=0 python -m tests.crash.runner
+CRASH_LEASE=1 CRASH_START_WITHIN=5 CRASH_SABOTAGE= python -m tests.crash.runner
 """
 
 import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy.engine import Connection
 
 from responder import jobs
 from responder.actions import deliver
 from responder.cli import main
 from responder.store import outbox
+from responder.store.engine import Database
 from responder.store.outbox import Item
 
 RENEWALS = 3  # in the time of a lease
@@ -20,16 +27,56 @@ async def _resend(self: deliver.Deliverer, item: Item, complete: bool) -> None:
         outbox.put_back(connection, [item], self._clock().timestamp(), tried=True)
 
 
+def _ask_nobody() -> None:
+    deliver.Deliverer._look_up = _resend  # type: ignore[method-assign]
+
+
+def _share_no_rate() -> None:
+    """Each sends as if it were alone."""
+    jobs.Jobs.part = lambda self: 1.0  # type: ignore[method-assign]
+
+
+def _lock_nothing() -> None:
+    """Take up what another may be taking up."""
+    write = Database.write
+
+    @contextmanager
+    def unlocked(self: Database, alone: bool = True) -> Iterator[Connection]:
+        with write(self, alone=False) as connection:
+            yield connection
+
+    Database.write = unlocked  # type: ignore[method-assign]
+    outbox._claimed = lambda connection: ""
+
+
+SABOTAGE = {"resend": _ask_nobody, "rate": _share_no_rate, "locks": _lock_nothing}
+
+
 def prepare() -> None:
     """Take the constants from the environment."""
     if lease := float(os.environ.get("CRASH_LEASE", 0)):
         jobs.LEASE_SECONDS = lease
         jobs.RENEW_EVERY = lease / RENEWALS  # type: ignore[assignment]
     deliver.START_WITHIN = float(os.environ.get("CRASH_START_WITHIN", deliver.START_WITHIN))
-    if os.environ.get("CRASH_SABOTAGE") == "1":
-        deliver.Deliverer._look_up = _resend  # type: ignore[method-assign]
+    if fault := os.environ.get("CRASH_SABOTAGE", ""):
+        SABOTAGE[fault]()
+
+
+def bear(log: str) -> int:
+    """Fork one; its process id."""
+    if pid := os.fork():
+        return pid
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    out = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    for stream in (1, 2):
+        os.dup2(out, stream)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    main(["jobs"])
+    return 0
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those that were killed
     prepare()
-    main(["jobs"])
+    while line := sys.stdin.readline():
+        print(bear(line.strip()), flush=True)

@@ -1,8 +1,11 @@
-"""What the provider took, compared with what should have been sent: who was lost, who got it twice."""
+"""What the provider took, compared with what should have been sent: who was lost, who got it twice, who got something
+after STOPP, and whether all senders together were too fast.
+"""
 
+import bisect
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import NamedTuple
@@ -11,6 +14,8 @@ from tests.fakes.twilio import Accepted
 
 _DELIVERY = re.compile(r"/twilio/receipts/(\d+)\?")
 _TAKEN = ("accepted", "sent", "delivered")  # states that say that the provider has it
+SPAN, OVER = 10.0, 1.1  # seconds in which no more is sent than this much of the rate
+ON_ITS_WAY = 1.0  # seconds from the last look before a POST until the provider reads it, where machines are busy
 
 
 class Row(NamedTuple):
@@ -44,8 +49,16 @@ class Verdict:
     lost: list[str] = field(default_factory=list)
     doubled: list[str] = field(default_factory=list)
     odd: list[str] = field(default_factory=list)
+    late: list[str] = field(default_factory=list)
+    fast: list[str] = field(default_factory=list)
+    fastest: float = 0.0  # POSTs a second in the busiest `SPAN`
     states: Counter[str] = field(default_factory=Counter)
     longest: float = 0.0
+
+    @property
+    def faults(self) -> dict[str, list[str]]:
+        """What must not be."""
+        return {"LOST": self.lost, "DOUBLED": self.doubled, "AFTER STOPP": self.late, "TOO FAST": self.fast}
 
 
 def judge(
@@ -55,22 +68,50 @@ def judge(
     numbers: Iterable[str],
     refused: Iterable[str],
     followers: Iterable[Follower],
+    left: Collection[str] = (),
 ) -> Verdict:
-    """Compare. `written`: the body of every broadcast that went to all `numbers`; `refused`: who can get nothing."""
+    """Compare. `written`: the body of every broadcast that went to all `numbers`; `refused`: who can get nothing; `left`:
+    who said STOPP, after which nothing is kept of what they got.
+    """
     known = {row.id: row for row in rows}
     sent: dict[int, list[Accepted]] = defaultdict(list)
     for message in accepted:
         sent[delivery_of(message)].append(message)
     verdict = Verdict(states=Counter(row.state for row in known.values()))
     for row in known.values():
-        _one_each(verdict, row, sent.get(row.id, []))
-    verdict.odd += [f"a message for the delivery {id}, which is not known" for id in sent.keys() - known.keys()]
-    _written(verdict, known, accepted, written, set(numbers) - set(refused))
+        _one_each(verdict, row, sent.get(row.id, []), row.number in left)
+    for id in sent.keys() - known.keys():
+        if len(sent[id]) > 1:
+            verdict.doubled.append(f"delivery {id}, deleted since: {len(sent[id])} messages")
+        if not {message.to for message in sent[id]} <= set(left):
+            verdict.odd.append(f"a message for the delivery {id}, which is not known")
+    _written(verdict, known, accepted, written, set(numbers) - set(refused), left)
     _answers(verdict, known, accepted, followers, set(refused))
     verdict.longest = max(
         (m.created.timestamp() - known[id].created_at for id, ms in sent.items() if id in known for m in ms), default=0
     )
     return verdict
+
+
+def after_stopp(posts: Iterable[tuple[float, str]], stopped: Mapping[str, float]) -> list[float]:
+    """Seconds from each STOPP that was confirmed to every POST to the number since. Both in one clock."""
+    return [at - stopped[number] for at, number in posts if number in stopped and at > stopped[number]]
+
+
+def fastest(posts: Iterable[tuple[float, str]], span: float = SPAN) -> float:
+    """The most POSTs a second over any `span` seconds."""
+    times = sorted(at for at, _ in posts)
+    return max((bisect.bisect_left(times, at + span) - n for n, at in enumerate(times)), default=0) / span
+
+
+def judge_posts(
+    verdict: Verdict, posts: Sequence[tuple[float, str]], stopped: Mapping[str, float], rate: float
+) -> None:
+    """Nothing leaves after a confirmed STOPP, and all senders together are no faster than `rate` a second."""
+    verdict.late += [f"{after:.2f} s after" for after in after_stopp(posts, stopped) if after > ON_ITS_WAY]
+    verdict.fastest = fastest(posts)
+    if verdict.fastest > OVER * rate:
+        verdict.fast.append(f"{verdict.fastest:.0f} POSTs/s over {SPAN:.0f} s, where {rate:.0f} are allowed")
 
 
 def delivery_of(message: Accepted) -> int:
@@ -84,31 +125,38 @@ def news(row: Row) -> set[str]:
     return set(row.body.splitlines()[1:])
 
 
-def _one_each(verdict: Verdict, row: Row, sent: list[Accepted]) -> None:
-    """A delivery that the provider has was sent once, any other not at all, an unknown one at most once."""
+def _one_each(verdict: Verdict, row: Row, sent: list[Accepted], left: bool) -> None:
+    """A delivery that the provider has was sent once, any other not at all, an unknown one at most once, and one that
+    was under way at a STOPP at most once.
+    """
     name = f"delivery {row.id} ({row.kind}, {row.state}, {row.number})"
     if len(sent) > 1:
         verdict.doubled.append(f"{name}: {len(sent)} messages, {', '.join(str(m.created) for m in sent)}")
     should = row.state in _TAKEN or (row.state == "failed" and bool(row.provider_id))
     if should and not sent:
         verdict.lost.append(f"{name}: no message")
-    if sent and not should and row.state != "unknown":
+    if sent and not should and row.state != "unknown" and not (left and row.state == "suppressed"):
         verdict.odd.append(f"{name}: has a message")
     if should and sent and row.provider_id not in [m.sid for m in sent]:
         verdict.odd.append(f"{name}: is said to be {row.provider_id}")
 
 
 def _written(
-    verdict: Verdict, known: Mapping[int, Row], accepted: Sequence[Accepted], written: Sequence[str], numbers: set[str]
+    verdict: Verdict,
+    known: Mapping[int, Row],
+    accepted: Sequence[Accepted],
+    written: Sequence[str],
+    numbers: set[str],
+    left: Collection[str],
 ) -> None:
-    """Everybody has every broadcast once, whatever the table says."""
+    """Everybody has every broadcast once, whatever the table says; who said STOPP at most once."""
     got: dict[tuple[str, str], set[int]] = defaultdict(set)
     for message in accepted:
         got[message.to, message.body].add(delivery_of(message))
     unknown = {(row.number, row.body) for row in known.values() if row.state == "unknown"}
     for body in written:
         for number in numbers:
-            if not got[number, body] and (number, body) not in unknown:
+            if not got[number, body] and (number, body) not in unknown and number not in left:
                 verdict.lost.append(f"{number} has never had {body!r}")
             if len(got[number, body]) > 1:
                 verdict.doubled.append(f"{number} has had {body!r} by {sorted(got[number, body])}")
