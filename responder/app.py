@@ -8,18 +8,22 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import IntegerConverter
 
+from responder import logs
 from responder.ports import Clock
 from responder.settings import Settings, load_settings
-from responder.web import console, hooks, simulator
+from responder.web import console, hooks, simulator, trace, wellknown
+from responder.web.gate import Gate
 from responder.wiring import utc_now, wire
 
-MAX_BODY = 256 * 1024  # bytes; a text with every field Twilio knows is under 8 kB
+MAX_BODY = 256 * 1024  # bytes, of an operator's form; less of what a provider sends: web/signed.py
 
 
 def create_app(settings: Settings | None = None, clock: Clock = utc_now) -> Flask:
     """The WSGI application. Raises SettingsError or FlowError: a service that would mislead does not start."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    service = wire(settings or load_settings(), clock)
+    settings = settings or load_settings()
+    if not logging.getLogger().handlers:  # whoever starts us may have set that up
+        logs.install(settings.log_format, settings.secrets)
+    service = wire(settings, clock)
     app = Flask(__name__, static_folder=None)
     app.config.update(MAX_CONTENT_LENGTH=MAX_BODY, SECRET_KEY=service.settings.secret_key)
     app.session_interface = _PageSessions()
@@ -27,11 +31,15 @@ def create_app(settings: Settings | None = None, clock: Clock = utc_now) -> Flas
     if hops := service.settings.proxy_hops:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops)  # type: ignore[method-assign]
     app.register_blueprint(hooks.blueprint(service))
+    app.register_blueprint(wellknown.blueprint(service))
     console.install(app, service)
     if not service.settings.real:
         app.register_blueprint(simulator.blueprint(service))
     app.register_error_handler(HTTPException, _plain)
     app.extensions["responder"] = service
+    gate = Gate(app.wsgi_app, service)
+    app.wsgi_app, app.extensions["gate"] = gate, gate  # type: ignore[method-assign]
+    trace.install(app)
     return app
 
 

@@ -60,10 +60,15 @@ class Settings(BaseSettings):
     spend_per_day: float = Field(default=50000, gt=0)
     number_per_day: int = Field(default=100, gt=0)
     prefix_per_hour: int = Field(default=3000, gt=0)
+    number_per_minute: int = Field(default=20, gt=0)
     session_idle_minutes: float = Field(default=60, gt=0)
     session_hours: float = Field(default=12, gt=0)
     step_up_minutes: float = Field(default=10, gt=0)
     proxy_hops: int = Field(default=0, ge=0)
+    log_format: str = Field(default="json", pattern="^(json|text)$")
+    metrics_dir: str = ""
+    metrics_token: str = Field(default="", pattern=r"^(\S{16,})?$")
+    security_contact: str = Field(default="", pattern=r"^((mailto:[^@\s]+@[^@\s]+|https://[^\s/]+)[^\s]*)?$")
 
     @field_validator("timezone")
     @classmethod
@@ -80,6 +85,20 @@ class Settings(BaseSettings):
         if not re.match(r"https?://[^/?#]+", value):
             raise ValueError(f"not an absolute address: {value!r}")
         return value.rstrip("/")
+
+    @property
+    def metrics_folder(self) -> Path:
+        """Where the processes of this server count together: METRICS_DIR, or beside an SQLite database, or in var."""
+        if self.metrics_dir:
+            return Path(self.metrics_dir)
+        kind, _, path = self.database_url.partition(":///")
+        return (Path(path).parent if kind.startswith("sqlite") and path else Path("var")) / "metrics"
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Every secret that no log may hold."""
+        listed = [key for name in SECRETS for key in _keys(getattr(self, name))]
+        return tuple({*listed, self.metrics_token} - {"", DEFAULT_SECRET})
 
     @property
     def real(self) -> bool:

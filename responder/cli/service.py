@@ -1,12 +1,12 @@
 """`responder jobs` and `responder subscriptions`."""
 
-import logging
 import signal
 import threading
 from contextlib import closing
 
 import click
 
+from responder import logs, metrics
 from responder.cli import _plainly
 from responder.cli.operators import who
 from responder.core.access import Permission, require
@@ -21,12 +21,13 @@ from responder.wiring import wire
 @_plainly
 def jobs() -> None:
     """Push changes, send, and keep house, until it is told to end. Run as many as you like: one works."""
-    logging.getLogger().setLevel(logging.INFO)
-    service = wire(load_settings())
+    settings = load_settings()
+    logs.install(settings.log_format, settings.secrets)
+    service = wire(settings)
     ending = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ending.set())
-    with closing(service.database), Jobs(service) as running:
+    with metrics.shared(settings.metrics_folder), closing(service.database), Jobs(service) as running:
         click.echo(f"jobs: {running.owner}, {'leads' if running.leads() else 'waits to lead'}")
         ending.wait()
 

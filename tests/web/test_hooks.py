@@ -1,7 +1,6 @@
 """Webhooks that cannot be fooled or doubled."""
 
 import logging
-import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -19,6 +18,7 @@ from responder.actions import load
 from responder.core.points import Status
 from responder.store.migrations import upgrade
 from responder.web.access import Access
+from tests import engines
 from tests.conftest import NOW, TOKEN, URL, Running, a_point, run
 
 SMS = {"MessageSid": "SM1", "From": "+46700000001", "To": "71000", "Body": "12347"}
@@ -32,9 +32,8 @@ def signed(running: Running, path: str, form: dict[str, str], url: str = URL, **
 
 
 def turns(running: Running) -> int:
-    with sqlite3.connect(running.path) as connection:
-        count: int = connection.execute("SELECT count(*) FROM turns").fetchone()[0]
-    connection.close()
+    with engines.peek(running.path) as looking:
+        count: int = looking.execute("SELECT count(*) FROM turns").fetchone()[0]
     return count
 
 
@@ -197,9 +196,8 @@ def test_the_end_of_a_call_is_acknowledged_and_its_place_forgotten(service: Runn
     signed(service, "/twilio/voice", CALL)
     signed(service, "/twilio/voice/1", {**CALL, "Digits": "12347"})
     assert signed(service, "/twilio/voice/status", {**CALL, "CallStatus": "completed"}).status_code == 200
-    with sqlite3.connect(service.path) as connection:
-        assert {row[0] for row in connection.execute("SELECT state_sealed FROM turns")} == {b""}
-    connection.close()
+    with engines.peek(service.path) as looking:
+        assert {row[0] for row in looking.execute("SELECT state_sealed FROM turns")} == {b""}
 
 
 def test_any_worker_can_answer_any_turn(start: Callable[..., Running]) -> None:
@@ -241,16 +239,15 @@ def test_with_the_database_away_the_last_view_answers_and_says_from_when(
     assert "Uppgifter från kl 14.20" in service.phone.text("12347")
     assert "Uppgifterna är från klockan 14.20" in " ".join(service.phone.call() and service.phone.keys("12347"))
     assert "kan inte svara" in service.phone.text("STOPP")  # a promise that could not be kept
-    assert (client.get("/healthz").status_code, client.get("/readyz").status_code) == (200, 503)
+    assert (client.get("/healthz").status_code, client.get("/readyz").status_code) == (200, 200)
+    assert client.get("/readyz?strict").status_code == 503
     assert "database away" in caplog.text
 
 
 def away(running: Running) -> None:
-    """Take the database away: the file is no database any more."""
+    """Take the database away."""
     running.database.close()
-    for suffix in ("-wal", "-shm"):
-        running.path.with_name(running.path.name + suffix).unlink(missing_ok=True)
-    running.path.write_bytes(b"this is no database" * 100)
+    engines.take_away(running.path)
 
 
 def test_a_database_that_was_never_made_or_is_of_an_older_version_is_not_ready_and_every_page_says_what_to_do(
@@ -291,7 +288,7 @@ def test_numbers_are_masked_in_logs_and_sealed_at_rest(service: Running, caplog:
     assert "Kalle Anka" in phone.text("Kalle Anka")  # said back, and so part of a stored reply
     assert "+46701234567" not in caplog.text
     service.database.close()
-    raw = service.path.read_bytes()
+    raw = engines.stored(service.path)
     assert b"46701234567" not in raw
     assert b"Kalle" not in raw
 
@@ -345,6 +342,7 @@ def test_every_route_states_who_may_use_it(service: Running) -> None:
         "/twilio/called/<int:delivery>": Access.PROVIDER,
         "/healthz": Access.PUBLIC,
         "/readyz": Access.PUBLIC,
+        "/metrics": Access.MONITOR,
         "/audio/<path:name>": Access.PUBLIC,
     }
 

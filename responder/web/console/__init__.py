@@ -215,6 +215,11 @@ def _stale_form(error: CSRFError) -> tuple[str, int]:
 
 
 def _with_headers(response: Response) -> Response:
+    if response.location:  # never to the host that a request claims to be for
+        response.location = response.location.removeprefix(request.host_url.rstrip("/"))
+    if request.blueprint == "hooks" and request.endpoint != "hooks.audio":  # no browser reads these
+        response.headers["Cache-Control"], response.headers["X-Content-Type-Options"] = "no-store", "nosniff"
+        return response
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
     if request.endpoint == "console.static" and response.status_code < 400:  # not the page that says it is missing
