@@ -131,6 +131,10 @@ class Gateway(Protocol):
         """The provider's document for a turn of a call."""
         ...
 
+    def hold(self, reply: Outbound, turn: int) -> str:
+        """The document that says `reply` and a little later has the call post to its turn `turn` again."""
+        ...
+
     def call_document(
         self, spoken: tuple[Spoken, ...], again: tuple[Spoken, ...], after: tuple[Spoken, ...], keys: str
     ) -> str:

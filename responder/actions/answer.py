@@ -6,13 +6,28 @@ view in memory and says from when it is.
 """
 
 import logging
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from time import monotonic, sleep
 from typing import Any
 
+from responder import metrics
 from responder.core import numbers
-from responder.core.dialogue import Begin, Event, Found, Heard, Need, Say, Session, Silence, Turn, step
+from responder.core.dialogue import (
+    Begin,
+    Event,
+    Found,
+    Heard,
+    Need,
+    Say,
+    Session,
+    Silence,
+    Turn,
+    in_their_language,
+    step,
+)
 from responder.core.flow import Flow
 from responder.core.memory import Memory, packed, unpacked
 from responder.core.places import Match, Place, PlaceKind
@@ -23,7 +38,7 @@ from responder.core.told import at, said_of
 from responder.core.wording import Channel, Wording, plainly, spoken_digits
 from responder.core.words import clean
 from responder.ports import Clock, Gateway, Inbound, Outbound
-from responder.store.engine import StoreAway
+from responder.store.engine import Passing, StoreAway
 from responder.store.meter import Cap, Meter
 from responder.store.people import Followed, People, Person, Write
 from responder.store.queries import Clash, Closing, Opening, Turns
@@ -35,10 +50,13 @@ log = logging.getLogger("responder.answer")
 PURGE_EVERY = 3600  # seconds
 UNSURE_SPEECH = 0.45  # confidence under which a heard district is confirmed
 SAID_LENGTH = 30  # characters of a resident's own words that are repeated back
-ATTEMPTS = 4
+ATTEMPTS = 12  # more than can be at work on one conversation at a time
+PATIENCE, TRY_EVERY = 4.0, 0.25  # seconds: STOPP and JA cannot be answered from memory, and the provider waits 15
+PATIENT = 3  # of them at once: the others are told at once, so that questions have room
 ANYWHERE = frozenset({numbers.EVERYWHERE})
 PLACES = 5  # that a number may follow
 REQUESTS = 3  # messages that a caller may have sent to a number in a day: caller ID can be forged
+NOT_UNDERSTOOD = ("unknown", "no_such_code")  # nodes of the flow
 STOP_WORDS = 8  # "stopp jag vill inte ha fler sms" is STOPP; a longer text that begins so is about something else
 
 
@@ -72,21 +90,48 @@ class Answerer:
         self._turns, self._snapshot, self._vault, self._clock = turns, snapshot, vault, clock
         self._people, self._meter, self._reach = people, meter, reach
         self._purged_at = 0.0
+        self._patient = threading.BoundedSemaphore(PATIENT)
         self._teller = Teller(flow)
 
     def respond(self, inbound: Inbound) -> str:
         """The provider's document that answers `inbound`, recorded before it is returned."""
         render = self._gateway.text_reply if inbound.channel is Channel.TEXT else self._gateway.voice_reply
         try:
-            for _ in range(ATTEMPTS):
-                try:
-                    return self._recorded(inbound, render)
-                except Clash:
-                    continue
-            raise StoreAway("two turns at once, again and again")
+            return self._settled(inbound, render)
         except StoreAway as error:
+            outbound = self._unrecorded(inbound)
+            if outbound is None and isinstance(error, Passing) and (document := self._patiently(inbound, render)):
+                return document
             log.error("database away, %s answered from memory: %s", inbound.id, error)
-            return render(self._unrecorded(inbound))
+            metrics.inbound(inbound.channel, "from memory")
+            return render(outbound or self._unavailable(inbound.channel, Voiceover(self._manner, self._clock())))
+
+    def _settled(self, inbound: Inbound, render: Callable[[Outbound], str]) -> str:
+        """The document, recorded, whichever turn was saved first. Raises StoreAway."""
+        for _ in range(ATTEMPTS):
+            try:
+                return self._recorded(inbound, render)
+            except Clash:
+                continue
+        raise StoreAway("two turns at once, again and again")
+
+    def _patiently(self, inbound: Inbound, render: Callable[[Outbound], str]) -> str:
+        """Try again for as long as somebody can wait; "" if it was in vain, or if enough others are waiting so."""
+        if not self._patient.acquire(blocking=False):
+            return ""
+        try:
+            end = monotonic() + PATIENCE
+            while monotonic() < end:
+                sleep(TRY_EVERY)
+                try:
+                    return self._settled(inbound, render)
+                except Passing:
+                    continue
+                except StoreAway:
+                    break
+            return ""
+        finally:
+            self._patient.release()
 
     def preview(self, text: str, sender: str = "", language: str = "") -> str:
         """The exact reply to a text from `sender`, if any, without recording anything. Raises StoreAway."""
@@ -111,12 +156,30 @@ class Answerer:
         render = self._gateway.text_reply if channel is Channel.TEXT else self._gateway.voice_reply
         return render(self._unavailable(channel, Voiceover(self._manner, self._clock())))
 
+    def busy(self, inbound: Inbound, sentence: str) -> str:
+        """The document that tells who cannot be answered now so, by the sentence of this key. Nothing is read, recorded
+        or promised; what it costs is counted as any reply's. A caller hears it in every language, since nobody knows
+        yet which is theirs; a call under way is kept, and asks again.
+        """
+        text, now = inbound.channel is Channel.TEXT, self._clock()
+        if text and not self._answerable(inbound):
+            return self._gateway.text_reply(Outbound())
+        session = in_their_language(self._flow, self._new(inbound.channel).session, inbound.text)
+        others = () if text else tuple(code for code in self._flow.languages if code != session.language)
+        turn = Turn(session, tuple(Say(sentence, language=code) for code in (session.language, *others)), ends=True)
+        said = self._told(turn, Voiceover(self._manner, now), inbound.turn)[0]
+        if not text and not inbound.begins:
+            return self._gateway.hold(said, inbound.turn)
+        outbound = self._metered(inbound, turn, said, now)[1]
+        return (self._gateway.text_reply if text else self._gateway.voice_reply)(outbound)
+
     def _recorded(self, inbound: Inbound, render: Callable[[Outbound], str]) -> str:
         now = self._clock()
         keys = self._vault.hashes(inbound.call or inbound.sender)
         opening = self._turns.open(inbound.id, keys)
         if opening.reply_sealed is not None:
             log.info("%s came again", inbound.id)
+            metrics.inbound(inbound.channel, "repeated")
             return self._vault.open(opening.reply_sealed)
         stamp = now.timestamp()
         memory = self._remembered(opening, inbound.channel, now)
@@ -157,6 +220,7 @@ class Answerer:
         else:
             self._turns.close(closing)
         self._purge(stamp)
+        _count(inbound, turn, outbound, silenced)
         if inbound.channel is Channel.TEXT and not outbound.text:
             why = "the same reply too often" if silenced else "cannot be answered, or is answered already, or is capped"
             log.info("%s from %s: no reply, %s", inbound.id, masked(inbound.sender), why)
@@ -260,20 +324,22 @@ class Answerer:
             self._purged_at = stamp
             self._turns.purge(stamp - self._manner.retain_days * 86_400)
 
-    def _unrecorded(self, inbound: Inbound) -> Outbound:
+    def _unrecorded(self, inbound: Inbound) -> Outbound | None:
+        """The answer from memory; None if there is none: a promise that cannot be kept is not made."""
         now = self._clock()
         view = self._snapshot.view
         if not self._answerable(inbound):
             return Outbound()
         if view is None:
-            return self._unavailable(inbound.channel, Voiceover(self._manner, now))
+            return None
         over = Voiceover(self._manner, now, as_of=view.read_at)
         session = self._new(inbound.channel).session
         view = self._snapshot.at(view, now)
-        turn, outbound = self._converse(session, _event(inbound), view, over, inbound.sender, inbound.turn)
-        if turn.effects:  # a promise that cannot be kept is not made
-            return self._unavailable(inbound.channel, over)
-        return outbound
+        try:
+            turn, outbound = self._converse(session, _event(inbound), view, over, inbound.sender, inbound.turn)
+        except StoreAway:  # it asked what only the database knows: who follows what
+            return None
+        return None if turn.effects else outbound
 
     def _unavailable(self, channel: Channel, over: Voiceover) -> Outbound:
         turn = Turn(self._new(channel).session, (Say("say.unavailable"),), ends=True)
@@ -410,6 +476,15 @@ class Answerer:
             return Outbound("", spoken, language, turn.digits, turn.ends, number + 1), 0
         text, untold = self._teller.text(turn, over)
         return Outbound(text, language=language, ends=turn.ends), untold
+
+
+def _count(inbound: Inbound, turn: Turn, outbound: Outbound, silenced: bool) -> None:
+    capped = any(say.key == "say.capped" for say in turn.says)
+    told = "answered" if outbound.text or outbound.spoken else "unanswered"
+    outcome = "silenced" if silenced else "capped" if capped else told
+    metrics.inbound(inbound.channel, outcome, turn.session.node)
+    if outcome == "answered" and not inbound.begins and not inbound.silent:
+        metrics.recognition(inbound.channel, turn.session.node not in NOT_UNDERSTOOD)
 
 
 def _event(inbound: Inbound) -> Event:

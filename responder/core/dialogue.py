@@ -12,7 +12,7 @@ from responder.core.answer import Answer
 from responder.core.flow import PURPOSES, Choice, Flow, Node
 from responder.core.places import Place
 from responder.core.wording import Channel, plainly
-from responder.core.words import clean, words
+from responder.core.words import MAX_TEXT, clean, words
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +131,18 @@ def step(flow: Flow, session: Session, event: Event) -> Turn:
             return _heard(flow, session, event)
         case Found():
             return _found(flow, session, event)
+
+
+def may_stop(flow: Flow, text: str) -> bool:
+    """Whether `text` may be STOPP in any language, alone or with more behind it: for who must decide before `step`."""
+    said = plainly(clean(text[: 2 * MAX_TEXT]))
+    first = said.partition(" ")[0]
+    return any("stop" in (wording.command(said), wording.command(first)) for wording in flow.languages.values())
+
+
+def in_their_language(flow: Flow, session: Session, text: str) -> Session:
+    """`session` in the language that `text` is in, as far as its words tell."""
+    return session if session.chosen else _in_their_language(flow, session, plainly(clean(text[: 2 * MAX_TEXT])))
 
 
 def _welcome(flow: Flow, session: Session) -> Turn:

@@ -7,6 +7,7 @@ the form fields in order; Gather is dtmf-only, 5 s and en-US unless told otherwi
 
 import base64
 import hmac
+import re
 from collections.abc import Callable, Mapping
 from itertools import groupby
 from xml.sax.saxutils import escape, quoteattr
@@ -22,10 +23,12 @@ from responder.ports import Inbound, Outbound, Receipt
 EMPTY = '<?xml version="1.0" encoding="UTF-8"?><Response/>'
 VOICE_PATH = "/twilio/voice"
 KEYS_TIMEOUT = 6  # seconds of silence before a caller is asked again
+HOLD = 5  # seconds that a caller who cannot be answered waits
 _SAY_LIMIT = 4000
 _CALL_LIMIT = 4000
 _HINTS_LIMIT = 500  # hints a Gather may hold
 _POSTCODE_LENGTH = 5
+_ID = re.compile(r"[!-~]{1,64}")  # what any database and any log can hold
 
 
 class TwilioGateway:
@@ -120,6 +123,12 @@ class TwilioGateway:
             )
         return f'<?xml version="1.0" encoding="UTF-8"?><Response>{inner}</Response>'
 
+    def hold(self, reply: Outbound, turn: int) -> str:
+        """See ports.Gateway. Redirect asks for the turn again without what was keyed or said."""
+        spoken = "".join(self._spoken(sentence) for sentence in reply.spoken)
+        again = f'<Pause length="{HOLD}"/><Redirect method="POST">{VOICE_PATH}/{turn}</Redirect>'
+        return f'<?xml version="1.0" encoding="UTF-8"?><Response>{spoken}{again}</Response>'
+
     def call_document(
         self, spoken: tuple[Spoken, ...], again: tuple[Spoken, ...], after: tuple[Spoken, ...], keys: str
     ) -> str:
@@ -181,8 +190,8 @@ class _Multi(dict[str, str]):
 
 def _id(form: Mapping[str, str], name: str) -> str:
     value = form.get(name, "")
-    if not value or len(value) > 64:
-        raise ValueError(f"{name} is missing or too long")
+    if not _ID.fullmatch(value):
+        raise ValueError(f"{name} is missing, too long or no id")
     return value
 
 

@@ -11,7 +11,7 @@ from threading import BoundedSemaphore
 from responder.actions.signin import TooManyAttempts
 
 INSIDE = 2  # at work, in this process
-NEAR = 4  # at work or waiting for it: half of the threads that gunicorn.conf.py gives a process
+NEAR = 4  # at work or waiting for it: fewer than the pages that the gate lets in at a time, so that others are shown
 COME_BACK = 3  # seconds
 
 

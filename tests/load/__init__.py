@@ -1,0 +1,1 @@
+"""Floods, against the service as it runs in production."""
