@@ -12,7 +12,7 @@ from math import hypot
 
 import numpy as np
 
-from responder.core.nearest import Grid, Mask, Vectors, unit_vector, unit_vectors
+from responder.core.nearest import Grid, Indices, Mask, Vectors, unit_vector, unit_vectors
 from responder.core.places import Place, PlaceKind
 from responder.core.points import PROPOSED, USABLE, Kind, Point, Standing, Status, standing
 
@@ -74,11 +74,13 @@ class Board:
     grid: Grid
     kinds: dict[Kind, Mask]
     usable: Mask
+    sure: Mask  # open, and confirmed lately
     zone: str
     stale_after: timedelta
     made_at: datetime
     good_until: datetime | None  # None: for as long as no operator changes anything
     _answers: dict[tuple[Place, str, int], Answer] = field(default_factory=dict, repr=False, compare=False)
+    _having: dict[tuple[str, str], Mask] = field(default_factory=dict, repr=False, compare=False)
 
     def answer(self, place: Place, service: str = "", skip: int = 0) -> Answer:
         """`answer(self, ...)`, remembered: the same question has the same answer for as long as the board holds."""
@@ -94,79 +96,151 @@ class Board:
         """This board if it still holds at `now`, else one made anew of the same points."""
         if self.made_at <= now and (self.good_until is None or now < self.good_until):
             return self
-        return board(self.points, now, self.zone, self.stale_after)
+        return board(self.points, now, self.zone, self.stale_after, self)
+
+    def having(self, column: str, value: str) -> Mask:
+        """Which points have `value` as their "municipality" or "district", or among their "services"."""
+        known = self._having.get((column, value))
+        if known is None:
+            if column == "services":
+                known = np.array([value in point.services for point in self.points], dtype=bool)
+            else:
+                known = np.array([getattr(point, column) == value for point in self.points], dtype=bool)
+            self._having[column, value] = known
+        return known
 
 
-def board(points: Iterable[Point], now: datetime, zone: str, stale_after: timedelta) -> Board:
-    """The board of `points` at `now` (aware), in the IANA time zone `zone`."""
-    rows = tuple(sorted(points, key=lambda point: (point.name, point.id)))
-    standings = tuple(standing(point, now, zone, stale_after) for point in rows)
+def board(
+    points: Iterable[Point], now: datetime, zone: str, stale_after: timedelta, last: Board | None = None
+) -> Board:
+    """The board of `points` at `now` (aware), in the IANA time zone `zone`.
+
+    What an earlier board `last` says of a point is taken over for as long as it holds: of ten thousand points, one has
+    changed.
+    """
+    if last and points is last.points:
+        rows = last.points
+    else:
+        rows = tuple(sorted(points, key=lambda point: (point.name, point.id)))
+    if last and (last.zone, last.stale_after) == (zone, stale_after) and last.made_at <= now:
+        standings = _carried(rows, now, last)
+    else:
+        standings = tuple(standing(point, now, zone, stale_after) for point in rows)
+    same = last if last and last.points == rows else None
     kinds = {kind: np.array([s.kind is kind for s in standings], dtype=bool) for kind in Kind}
-    vectors = unit_vectors([p.lat for p in rows], [p.lon for p in rows])
+    unconfirmed = np.array([s.unconfirmed for s in standings], dtype=bool)
     return Board(
         points=rows,
         standings=standings,
-        grid=Grid(vectors),
+        grid=same.grid if same else Grid(unit_vectors([p.lat for p in rows], [p.lon for p in rows])),
         kinds=kinds,
-        usable=np.array([s.kind in USABLE for s in standings], dtype=bool),
+        usable=np.logical_or.reduce([kinds[kind] for kind in USABLE]),
+        sure=(kinds[Kind.OPEN] | kinds[Kind.CLOSES_SOON]) & ~unconfirmed,
         zone=zone,
         stale_after=stale_after,
         made_at=now,
         good_until=min((s.changes_at for s in standings if s.changes_at), default=None),
+        _having=same._having if same else {},
     )
+
+
+def _carried(rows: tuple[Point, ...], now: datetime, last: Board) -> tuple[Standing, ...]:
+    """The standings of `rows`, worked out where `last` has another point or no longer holds."""
+    ranks = {point.id: rank for rank, point in enumerate(last.points)}
+    standings = []
+    for point in rows:
+        rank = ranks.get(point.id)
+        found = last.standings[rank] if rank is not None and last.points[rank] is point else None
+        if found is None or (found.changes_at and found.changes_at <= now):
+            found = standing(point, now, last.zone, last.stale_after)
+        standings.append(found)
+    return tuple(standings)
+
+
+@dataclass(frozen=True)
+class _Reached:
+    """Points that somebody at `place` may be told: where they stand on the board, and whole metres to each."""
+
+    board: Board
+    place: Place
+    points: Indices
+    metres: Vectors
+
+    @classmethod
+    def of(cls, board: Board, place: Place, allowed: Mask) -> "_Reached":
+        """Those of the `allowed` that are near enough or in the place's municipality, nearest first."""
+        home = board.having("municipality", place.municipality)
+        return cls(board, place, *board.grid.near(unit_vector(place.lat, place.lon), allowed, REACH, home))
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    def offer(self, rank: int) -> Offer:
+        """The point of this rank, as it is told."""
+        return _offer(self.board, self.place, int(self.points[rank]), float(self.metres[rank]))
+
+    def only(self, mask: Mask) -> "_Reached":
+        """Those that `mask` has, in the same order."""
+        kept = mask[self.points]
+        return _Reached(self.board, self.place, self.points[kept], self.metres[kept])
+
+    def ranked(self, listing: bool) -> "_Reached":
+        """Free before full; in a list of an area, where no distance is told, also open before by phone."""
+        later = 2 * self.board.kinds[Kind.FULL][self.points].astype(int)
+        if listing:
+            later += self.board.kinds[Kind.BY_PHONE][self.points]
+        order = np.argsort(later, kind="stable")
+        return _Reached(self.board, self.place, self.points[order], self.metres[order])
 
 
 def answer(board: Board, place: Place, service: str = "", skip: int = 0) -> Answer:
     """The answer for somebody at `place` who wants `service` (a code, or nothing), after `skip` points told before."""
-    position = unit_vector(place.lat, place.lon)
-    usable = _ranked(board, place, position)
+    usable = _Reached.of(board, place, board.usable)
     if not usable:
-        return _nothing_usable(board, place, position, service)
-    local = [offer for offer in usable if place.kind is PlaceKind.AREA and offer.point.district == place.district]
-    if not local and place.kind is PlaceKind.MUNICIPALITY:
-        local = [offer for offer in usable if offer.point.municipality == place.municipality]
+        return _nothing_usable(board, place, service)
+    local = usable.only(_ground(board, place))
     pool = local or usable
-    wanted = [offer for offer in pool if service in offer.point.services] if service else pool
-    if service and not wanted and local:
-        wanted = [offer for offer in usable if service in offer.point.services]
-        local = [] if wanted else local
+    wanted = pool.only(board.having("services", service)) if service else pool
     listing = bool(local)
-    ranked = sorted(wanted or pool, key=lambda offer: _later_told(offer, listing))
-    told, both_near = _first_told(ranked, listing)
-    told_ids = {offer.point.id for offer in told}
-    ranked = [*told, *(offer for offer in ranked if offer.point.id not in told_ids)]  # MORE goes on after those
-    if skip:
-        told, both_near = ranked[skip : skip + MORE], False
+    if listing and not wanted:
+        wanted = usable.only(board.having("services", service))
+        listing = not wanted
+    ranked = (wanted or pool).ranked(listing)
+    ranks, both_near = _first_told(ranked, listing)
+    told = {ranked.offer(rank).point.id for rank in ranks}
+    if skip:  # MORE goes on after those
+        others = (rank for rank in range(min(len(ranked), skip + MORE + len(ranks))) if rank not in ranks)
+        ranks, both_near = [*ranks, *others][skip : skip + MORE], False
     kind = AnswerKind.OPEN if _has_points(board, place) else AnswerKind.NO_POINTS
     found = Answer(
         kind,
         place,
-        tuple(told),
+        tuple(ranked.offer(rank) for rank in ranks),
         service,
         service_found=bool(wanted),
         both_near=both_near,
         in_area=listing,
         skipped=skip,
-        left=max(0, len(ranked) - skip - len(told)),
+        left=max(0, len(ranked) - skip - len(ranks)),
     )
     if skip:
         return found
-    first = told[0]
+    first = found.offers[0]
     return replace(
         found,
-        closer=_much_closer(usable[0], first) if service and wanted else None,
-        full=next((o for o in usable if _is_full(o) and _nearer(o, first) and o.point.id not in told_ids), None),
-        moved=_moved(board, position, place, first),
+        closer=_much_closer(usable.offer(0), first) if service and wanted else None,
+        full=_nearer_and_full(usable, first, told),
+        moved=_moved(board, place, first),
     )
 
 
-def _ranked(board: Board, place: Place, position: Vectors) -> list[Offer]:
-    """Every usable point within reach, nearest first."""
-    return [
-        _offer(board, place, index, metres)
-        for index, metres in board.grid.order(position, board.usable)
-        if metres <= REACH or board.points[index].municipality == place.municipality
-    ]
+def _ground(board: Board, place: Place) -> Mask:
+    """The points that lie in the place itself, where it is an area or a municipality."""
+    if place.kind is PlaceKind.AREA:
+        return board.having("district", place.district)
+    if place.kind is PlaceKind.MUNICIPALITY:
+        return board.having("municipality", place.municipality)
+    return np.zeros(len(board.points), dtype=bool)
 
 
 def _offer(board: Board, place: Place, index: int, metres: float) -> Offer:
@@ -175,41 +249,30 @@ def _offer(board: Board, place: Place, index: int, metres: float) -> Offer:
     return Offer(point, board.standings[index], told, hypot(place.accuracy, point.coordinate_accuracy))
 
 
-def _later_told(offer: Offer, listing: bool) -> int:
-    """Free before full; in a list of an area, where no distance is told, also open before by phone."""
-    if _is_full(offer):
-        return 2
-    return int(listing and offer.standing.kind is Kind.BY_PHONE)
-
-
-def _first_told(ranked: list[Offer], listing: bool) -> tuple[list[Offer], bool]:
-    """One point; two at a near-tie, in an area, or where the first is full, by phone or unconfirmed."""
+def _first_told(ranked: _Reached, listing: bool) -> tuple[list[int], bool]:
+    """The ranks of one point; of two at a near-tie, in an area, or where the first is full, by phone or unconfirmed."""
+    if len(ranked) == 1:
+        return [0], False
     if listing:
-        return ranked[:2], False
-    first, rest = ranked[0], ranked[1:]
-    if not rest:
-        return [first], False
+        return [0, 1], False
+    first, second = ranked.offer(0), ranked.offer(1)
     if first.standing.kind in (Kind.FULL, Kind.BY_PHONE) or first.standing.unconfirmed:
-        sure = (offer for offer in rest if _is_sure(offer.standing))
-        second = next(sure, None if first.standing.kind is Kind.OPEN else rest[0])
-        return ([first, second] if second else [first]), False
-    second = rest[0]
+        sure = np.flatnonzero(ranked.board.sure[ranked.points[1:]])
+        if len(sure):
+            return [0, int(sure[0]) + 1], False
+        return ([0] if first.standing.kind is Kind.OPEN else [0, 1]), False
     if first.metres is None or second.metres is None or second.standing.kind is Kind.FULL:
-        return [first], False
+        return [0], False
     near = second.metres - first.metres <= max(NEAR_TIE, min(first.margin, second.margin))
-    return ([first, second], True) if near else ([first], False)
+    return ([0, 1], True) if near else ([0], False)
 
 
-def _is_full(offer: Offer) -> bool:
-    return offer.standing.kind is Kind.FULL
-
-
-def _is_sure(standing: Standing) -> bool:
-    return standing.kind in (Kind.OPEN, Kind.CLOSES_SOON) and not standing.unconfirmed
-
-
-def _nearer(offer: Offer, first: Offer) -> bool:
-    return offer.metres is not None and first.metres is not None and offer.metres < first.metres
+def _nearer_and_full(usable: _Reached, first: Offer, told: set[str]) -> Offer | None:
+    if first.metres is None:
+        return None
+    full = usable.only(usable.board.kinds[Kind.FULL])
+    nearer = (full.offer(rank) for rank in range(int(np.searchsorted(full.metres, first.metres))))
+    return next((offer for offer in nearer if offer.metres is not None and offer.point.id not in told), None)
 
 
 def _much_closer(nearest: Offer, first: Offer) -> Offer | None:
@@ -219,39 +282,38 @@ def _much_closer(nearest: Offer, first: Offer) -> Offer | None:
     return nearest if nearest.metres < MUCH_CLOSER * first.metres and gain > MUCH_CLOSER_METRES else None
 
 
-def _moved(board: Board, position: Vectors, place: Place, first: Offer | None) -> Offer | None:
-    if not board.kinds[Kind.MOVED].any():
+def _moved(board: Board, place: Place, first: Offer | None) -> Offer | None:
+    moved = np.flatnonzero(board.kinds[Kind.MOVED])
+    if not len(moved):
         return None
-    for index, metres in board.grid.order(position, board.kinds[Kind.MOVED]):
-        offer = _offer(board, place, index, metres)
-        if metres > MOVED_NEARBY or (first and first.metres is not None and metres > first.metres):
-            return None
-        return offer
-    return None
+    metres = board.grid.metres(unit_vector(place.lat, place.lon))[moved]
+    nearest = int(metres.argmin())
+    away = float(metres[nearest])
+    if away > MOVED_NEARBY or (first and first.metres is not None and away > first.metres):
+        return None
+    return _offer(board, place, int(moved[nearest]), away)
 
 
 def _has_points(board: Board, place: Place) -> bool:
-    return any(point.municipality == place.municipality for point in board.points) or not place.municipality
+    return not place.municipality or bool(board.having("municipality", place.municipality).any())
 
 
-def _nothing_usable(board: Board, place: Place, position: Vectors, service: str) -> Answer:
-    statuses = {point.status for point in board.points if point.municipality == place.municipality}
-    moved = _moved(board, position, place, None)
+def _nothing_usable(board: Board, place: Place, service: str) -> Answer:
+    here = [board.points[index] for index in np.flatnonzero(board.having("municipality", place.municipality))]
+    statuses = {point.status for point in here}
     if not statuses:
         return Answer(AnswerKind.NO_POINTS, place, service=service)
     if not statuses - {Status.PLANNED, *PROPOSED}:
-        planned = _nearest_of(board, place, position, Kind.PLANNED)
+        planned = _nearest_of(board, place, Kind.PLANNED)
         return Answer(AnswerKind.NOT_ACTIVATED, place, service=service, planned=planned)
-    later = _nearest_of(board, place, position, Kind.OPENS_AT)
+    moved = _moved(board, place, None)
+    later = _nearest_of(board, place, Kind.OPENS_AT)
     if later:
         return Answer(AnswerKind.OPENS_LATER, place, (later,), service=service, moved=moved)
-    confirmed = [p.confirmed_at for p in board.points if p.municipality == place.municipality and p.confirmed_at]
-    checked_at = max(confirmed, default=None)
+    checked_at = max((point.confirmed_at for point in here if point.confirmed_at), default=None)
     return Answer(AnswerKind.NONE_OPEN, place, service=service, moved=moved, checked_at=checked_at)
 
 
-def _nearest_of(board: Board, place: Place, position: Vectors, kind: Kind) -> Offer | None:
-    for index, metres in board.grid.order(position, board.kinds[kind]):
-        if metres <= REACH or board.points[index].municipality == place.municipality:
-            return _offer(board, place, index, metres)
-    return None
+def _nearest_of(board: Board, place: Place, kind: Kind) -> Offer | None:
+    reached = _Reached.of(board, place, board.kinds[kind])
+    return reached.offer(0) if reached else None

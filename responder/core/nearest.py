@@ -15,6 +15,7 @@ EARTH_RADIUS = 6_371_008.8  # metres, IUGG mean
 
 Vectors = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
+Indices = npt.NDArray[np.intp]
 
 
 def unit_vectors(lat: Sequence[float], lon: Sequence[float]) -> Vectors:
@@ -56,6 +57,17 @@ class Grid:
         metres = self.metres(place)[indices]
         ranks = np.argsort(metres, kind="stable")
         return list(zip(indices[ranks].tolist(), metres[ranks].tolist(), strict=True))
+
+    def near(self, place: Vectors, allowed: Mask, reach: float, always: Mask) -> tuple[Indices, Vectors]:
+        """(indices, whole metres) of the allowed points within `reach` metres, or in `always`, nearest first."""
+        gaps = self.vectors - place
+        squared = np.einsum("ij,ij->i", gaps, gaps)
+        surely = (2 * sin((reach + 1) / (2 * EARTH_RADIUS))) ** 2  # most points are too far to be worth an arcsine
+        indices = np.flatnonzero(allowed & ((squared <= surely) | always))
+        metres: Vectors = np.rint(2 * EARTH_RADIUS * np.arcsin(np.minimum(np.sqrt(squared[indices]) / 2, 1)))
+        ranks = np.argsort(metres, kind="stable")
+        ranks = ranks[(metres[ranks] <= reach) | always[indices[ranks]]]
+        return indices[ranks], metres[ranks]
 
     def table(self, places: Vectors, allowed: Mask, count: int, chunk: int = 4096) -> npt.NDArray[np.intp]:
         """(m, count) indices of the nearest allowed points of m places, nearest first; -1 where there are fewer."""

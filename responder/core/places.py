@@ -8,7 +8,7 @@ both come back and the dialogue asks.
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 from itertools import pairwise
@@ -128,6 +128,9 @@ class Gazetteer:
     keys: list[str]  # names long enough to be misspelt: as written and folded ...
     heard: list[str]  # ... and as they sound
     not_places: frozenset[str] = frozenset()
+    _by_length: dict[int, tuple[list[int], list[str], list[str]]] = field(
+        default_factory=dict, init=False, compare=False
+    )
 
     @cached_property
     def spoken(self) -> tuple[str, ...]:
@@ -247,13 +250,15 @@ class Gazetteer:
     def _misspelt(self, tokens: tuple[str, ...]) -> Recognised:
         alone = len(tokens) <= 2
         best: dict[int, float] = {}
+        tried: set[tuple[str, ...]] = set()
         for size in range(1, min(3, len(tokens)) + 1):
             for start in range(len(tokens) - size + 1):
                 run = tokens[start : start + size]
                 joined = "".join(run)
                 common = [token in self.not_places for token in run]
-                if len(joined) < 4 or all(common) or any(not token.isalpha() for token in run):
+                if run in tried or len(joined) < 4 or all(common) or any(not token.isalpha() for token in run):
                     continue
+                tried.add(run)
                 if size > 1 and any(len(token) == 1 for token in run):
                     continue
                 cutoff = 92 if any(common) or _STREET.search(run[-1]) else 78 if alone else 82
@@ -271,17 +276,28 @@ class Gazetteer:
 
     def _alike(self, joined: str, cutoff: int) -> Iterable[tuple[int, float]]:
         plain, heard = fold(joined), sounds(joined)
-        for choices, query, penalty in ((self.keys, plain, 0.0), (self.heard, heard, 1.0)):
-            for _, score, index in process.extract(query, choices, scorer=fuzz.ratio, score_cutoff=cutoff, limit=6):
+        indices, written, spoken = self._about_as_long(len(plain))
+        for choices, query, penalty in ((written, plain, 0.0), (spoken, heard, 1.0)):
+            for _, score, found in process.extract(query, choices, scorer=fuzz.ratio, score_cutoff=cutoff, limit=6):
+                index = indices[found]
                 name = self.keys[index]
                 same_start = name[0] == plain[0] or self.heard[index][0] == heard[0]
                 if not same_start and (score < 83 or len(name) < 6):
                     continue
-                if abs(len(name) - len(plain)) > max(2, len(name) // 4):
-                    continue
                 if len(name) <= 4 and score < 85:
                     continue
                 yield index, score - penalty
+
+    def _about_as_long(self, length: int) -> tuple[list[int], list[str], list[str]]:
+        """(index, `keys`, `heard`) of the names that a word of `length` letters may be: comparing it with all of them
+        would make a text of many unknown words dear.
+        """
+        known = self._by_length.get(length)
+        if known is None:
+            indices = [i for i, name in enumerate(self.keys) if abs(len(name) - length) <= max(2, len(name) // 4)]
+            known = indices, [self.keys[i] for i in indices], [self.heard[i] for i in indices]
+            self._by_length[length] = known
+        return known
 
 
 def postcodes(text: str) -> list[str]:

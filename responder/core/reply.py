@@ -59,19 +59,25 @@ class Part(NamedTuple):
         return self if text is self.text and short is self.short else self._replace(text=text, short=short)
 
 
-def answer_text(answer: Answer, wording: Wording, over: Voiceover, offers: bool = True) -> tuple[str, int]:
+def answer_text(
+    answer: Answer, wording: Wording, over: Voiceover, offers: bool = True, before: str = ""
+) -> tuple[str, int]:
     """The text of an answer within the language's segment budget, and how many of its points had no room.
 
-    `offers`: with what else one can have.
+    `offers`: with what else one can have. `before`: what the text says first; both share the larger budget.
     """
-    open_now = answer.offers and answer.kind is not AnswerKind.OPENS_LATER
+    open_now = answer.offers and answer.kind is not AnswerKind.OPENS_LATER and not before
     budget = wording.budget_open if open_now else wording.budget_other
-    parts = [part for part in answer_parts(answer, wording, over, Channel.TEXT) if offers or not _offers(part)]
-    text, left_out = fit(parts, budget, wording.alphabet)
+
+    def parts(answer: Answer) -> list[Part]:
+        told = [part for part in answer_parts(answer, wording, over, Channel.TEXT) if offers or not _offers(part)]
+        return [Part("before", before), told[0]._replace(line=True), *told[1:]] if before else told
+
+    text, left_out = fit(parts(answer), budget, wording.alphabet)
     untold = sum(part.key == "other" for part in left_out)
     if untold and not answer.left:
         roomy = replace(answer, offers=answer.offers[: len(answer.offers) - untold], left=untold)
-        text, _ = fit(list(answer_parts(roomy, wording, over, Channel.TEXT)), budget, wording.alphabet)
+        text, _ = fit(parts(roomy), budget, wording.alphabet)
     return text, untold
 
 

@@ -7,6 +7,7 @@ from responder.core.answer import Answer
 from responder.core.dialogue import Say, Turn
 from responder.core.flow import Flow
 from responder.core.reply import Voiceover, answer_speech, answer_text, spoken_phone
+from responder.core.segments import cost
 from responder.core.wording import Channel, Wording
 
 _REMEMBERED = 20_000  # texts
@@ -34,9 +35,13 @@ class Teller:
     def text(self, turn: Turn, over: Voiceover) -> tuple[str, int]:
         """The text of `turn`, and how many points of its answer had no room."""
         wording = self._flow.languages[turn.session.language]
-        lines, untold = [], 0
+        lines: list[str] = []
+        untold = 0
         for say in turn.says:
             line, left_out = self._line(say, wording, over)
+            if say.answer and lines and cost("\n".join([*lines, line])).segments > wording.budget_other:
+                line, left_out = answer_text(say.answer, wording, over, say.offers, "\n".join(lines))
+                lines = []  # they are in it
             lines.append(line)
             untold += left_out
         options = (wording.say("option", Channel.TEXT, key=key, label=label) for key, label in turn.options)

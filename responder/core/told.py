@@ -171,7 +171,7 @@ def at(real: Board, now: datetime, before: Now | None = None) -> Now:
     current = real.at(now)
     if before and before.real is current:
         return Now(now, current, before.neutral.at(now))
-    return Now(now, current, board(neutral(current.points), now, current.zone, current.stale_after))
+    return Now(now, current, board(neutral(current.points), now, current.zone, current.stale_after, current))
 
 
 def keys(board: Board, asked: Sequence[tuple[Place, str]]) -> list[str]:

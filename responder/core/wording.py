@@ -20,6 +20,7 @@ class Channel(StrEnum):
 
 
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
+_LONGEST_SPOKEN = 80  # letters of a word that is looked at for number words; five of them have half as many
 _GRAINS = ((150, 100), (700, 500), (1500, 1000), (3000, 2000))  # margin at most -> rounded to, metres
 
 
@@ -210,10 +211,21 @@ class _Run:
 
 
 def _number_parts(word: str, numbers: Mapping[str, int]) -> list[str]:
-    """`word` cut into number words, the longest first; nothing if it is not made of them alone."""
-    if word in numbers:
-        return [word]
-    for size in range(len(word) - 1, 1, -1):
-        if word[:size] in numbers and (rest := _number_parts(word[size:], numbers)):
-            return [word[:size], *rest]
-    return []
+    """`word` cut into number words, the longest first; nothing if it is not made of them alone.
+
+    From the end, each position once: `sextio` is also `sex` `tio`, so that trying them all doubles with each repeat.
+    """
+    if word in numbers or len(word) > _LONGEST_SPOKEN:
+        return [word] if word in numbers else []
+    longest, end = max(map(len, numbers), default=0), len(word)
+    cut = {end: 0}  # position -> how long the first word is there, where the rest can be cut
+    for start in reversed(range(end)):
+        for size in range(min(longest, end - start), 1, -1):
+            if start + size in cut and word[start : start + size] in numbers:
+                cut[start] = size
+                break
+    parts, start = [], 0
+    while cut.get(start):
+        parts.append(word[start : start + cut[start]])
+        start += cut[start]
+    return parts

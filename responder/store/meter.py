@@ -1,7 +1,8 @@
 """Counts what replies cost a number, a range of numbers and the day, so that nobody can pump traffic through us.
 
-Each process counts in memory and adds its counts to the common ones once a second, so a reply waits for no second
-write. A cap may be passed by what came in within that second; a kill forgets a second. Caps are no promises.
+Each process counts in memory and adds its counts to the common ones once a second, and a few dozen at a time, so that
+hardly a reply waits for a second write and none for a long one. A cap may be passed by what came in within that second;
+a kill forgets a second. Caps are no promises.
 """
 
 import logging
@@ -9,14 +10,15 @@ import threading
 from datetime import datetime
 from enum import StrEnum
 
-from responder.store.engine import Database, StoreAway
-from responder.store.schedule import DAY, HOUR, add_usage, usages
+from responder.store.engine import Database, Prepared, StoreAway
+from responder.store.schedule import DAY, HOUR
 
 log = logging.getLogger("responder.meter")
 
-EVERY = 1.0  # seconds between two visits to the common counts
+EVERY = 1.0  # seconds between two visits to the common counts, at most
 SPEND = "spend"
 _REMEMBERED = 50_000
+_AT_ONCE = 64  # counts in a statement, and after so many there is a visit
 
 
 class Cap(StrEnum):
@@ -48,6 +50,8 @@ class Meter:
         self._fresh: Counts = {}  # ... what came since, ...
         self._leaving: Counts = {}  # ... or is just being added
         self._visited = 0.0
+        self._away = False  # so that not every reply waits for a database that is
+        self._statements: dict[int, Prepared] = {}  # by how many counts they take
 
     def add(self, number_hash: bytes | None, prefix: str, cost: float, now: datetime) -> Cap | None:
         """Count a reply that costs `cost`; the cap that it passes, if any: then it must not go.
@@ -63,7 +67,8 @@ class Meter:
             if number_hash is not None:
                 used[number_scope(number_hash), day] = (1, 0.0)
             _merge(self._fresh, used)
-            visits = not self._leaving and (stamp - self._visited >= EVERY or stamp < self._visited)
+            due = stamp - self._visited >= EVERY or stamp < self._visited
+            visits = not self._leaving and (due or (len(self._fresh) >= _AT_ONCE and not self._away))
             if visits:
                 self._visited = stamp
                 self._leaving, self._fresh = self._fresh, {}
@@ -88,21 +93,38 @@ class Meter:
     def _exchange(self) -> None:
         """Add what is leaving to the common counts, and learn what those are."""
         now: Counts = {}
+        left = sorted(self._leaving.items())
         try:
-            with self._db.write() as connection:
-                add_usage(connection, self._leaving)
-                for span in {span for _, span in self._leaving}:
-                    scopes = [scope for scope, own in self._leaving if own == span]
-                    now |= {(scope, span): counts for scope, counts in usages(connection, scopes, span).items()}
+            while left:
+                now |= self._added(left[-_AT_ONCE:])
+                del left[-_AT_ONCE:]
         except StoreAway as error:
             log.error("counts are kept in memory: %s", error)
         with self._lock:
-            if not now:
-                _merge(self._fresh, self._leaving)
+            self._away = bool(left)
+            _merge(self._fresh, dict(left))
             if len(self._known) > _REMEMBERED:
                 self._known = {key: counts for key, counts in self._known.items() if key[0] == SPEND}
             self._known |= now
             self._leaving = {}
+
+    def _added(self, rows: list[tuple[Key, tuple[int, float]]]) -> Counts:
+        """What the common counts are once `rows` are added: one statement that promises nothing to a power cut."""
+        statement = self._statements.get(len(rows))
+        if statement is None:
+            places = ", ".join(f"(:scope{n}, :span{n}, :count{n}, :cost{n})" for n in range(len(rows)))
+            statement = self._statements[len(rows)] = Prepared(self._db.engine, _ADD.format(places=places))
+        values: dict[str, object] = {}
+        for n, ((scope, span), (count, cost)) in enumerate(rows):
+            values |= {f"scope{n}": scope, f"span{n}": span, f"count{n}": count, f"cost{n}": cost}
+        found = self._db.fetch(statement, values)
+        return {(scope, span): (int(count), float(cost)) for scope, span, count, cost in found}
+
+
+_ADD = (
+    "INSERT INTO usage (scope, span, count, cost) VALUES {places} ON CONFLICT (scope, span) DO UPDATE SET"
+    " count = usage.count + excluded.count, cost = usage.cost + excluded.cost RETURNING scope, span, count, cost"
+)
 
 
 def _merge(into: Counts, more: Counts) -> None:

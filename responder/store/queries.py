@@ -1,10 +1,10 @@
 """Named reads and writes. Everything here is one transaction; nothing decides anything."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import delete, func, insert, select, text, update
 from sqlalchemy.engine import Connection
@@ -15,7 +15,7 @@ from responder.core.told import moments
 from responder.store.engine import Database, Prepared
 from responder.store.people import Write
 from responder.store.schedule import PUSH, add_due
-from responder.store.tables import AuditRow, MetaRow, PlaceRow, PointRow
+from responder.store.tables import AuditRow, MetaRow, PlaceRow, PointRow, many
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +106,11 @@ class Turns:
         """
 
         def work(connection: Any) -> None:
-            for number_hash in forgotten:
-                self._forget.run(connection, {"hash": number_hash})
             for write in writes:
                 if write.statement.run(connection, write.values).rowcount == 0 and write.must:
                     raise Clash
+            for number_hash in forgotten:
+                self._forget.run(connection, {"hash": number_hash})
             if self._insert.run(connection, _values(turn)).rowcount == 0:
                 raise Clash
 
@@ -156,6 +156,41 @@ def read_points(connection: Connection) -> list[tuple[Point, int]]:
     """(point, version) of every point, by id."""
     rows = connection.execute(select(PointRow.data, PointRow.version).order_by(PointRow.id))  # type: ignore[call-overload]
     return [(point_from_json(data), version) for data, version in rows]
+
+
+def read_point(connection: Connection, id: str) -> tuple[Point, int] | None:
+    """(point, version) of the point `id`; None if there is none."""
+    row = connection.execute(text("SELECT data, version FROM points WHERE id = :id"), {"id": id}).first()
+    return (point_from_json(row.data), row.version) if row else None
+
+
+class Stored(NamedTuple):
+    """A point as it stands in the database; `version` and `changed_at` are others whenever the point is."""
+
+    point: Point
+    version: int
+    changed_at: Any
+
+
+def read_changed(connection: Connection, known: Mapping[str, Stored]) -> dict[str, Stored]:
+    """Every point by id: those in `known` that have not changed as they are, the others read."""
+    found: dict[str, Stored] = {}
+    changed = []
+    for id, version, changed_at in connection.execute(text("SELECT id, version, changed_at FROM points")):
+        stored = known.get(id)
+        if stored and stored.version == version and stored.changed_at == changed_at:
+            found[id] = stored
+        else:
+            changed.append(id)
+    few = len(changed) <= _FEW
+    sql = text("SELECT id, data, version, changed_at FROM points" + " WHERE id IN :ids" * few)
+    rows = connection.execute(sql.bindparams(many("ids", str)), {"ids": changed}) if few else connection.execute(sql)
+    for id, data, version, changed_at in rows:
+        found[id] = Stored(point_from_json(data), version, changed_at)
+    return found
+
+
+_FEW = 200  # points that are asked for by their ids
 
 
 def save_points(connection: Connection, points: Sequence[Point], known: dict[str, int], now: datetime) -> None:

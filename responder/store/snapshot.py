@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 from sqlalchemy.engine import Connection
 
 from responder.core.answer import Board, board
-from responder.core.places import Gazetteer
+from responder.core.places import Gazetteer, Place
 from responder.core.points import Point
 from responder.store.engine import Database, Prepared
-from responder.store.queries import read_gazetteer, read_points, versions
+from responder.store.queries import Stored, read_changed, read_gazetteer, versions
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,8 @@ class Snapshot:
         self._zone, self._stale_after, self._not_places = zone, stale_after, not_places
         self._counters = Prepared(database.engine, "SELECT key, value FROM meta")
         self._lock = threading.Lock()
+        self._stored: dict[str, Stored] = {}  # what the view was made of ...
+        self._homes: dict[str, tuple[Point, Point]] = {}  # ... and what was filled in where a file had left it out
         self.view: View | None = None
 
     def fresh(self, points_version: int, places_version: int, now: datetime) -> View:
@@ -78,21 +80,32 @@ class Snapshot:
                 return view  # another thread was faster
             with self._db.read() as connection:
                 points_version, places_version = versions(connection)
-                points = [point for point, _ in read_points(connection)]
+                self._stored = read_changed(connection, self._stored)
                 same = view and view.places_version == places_version
                 known = view.gazetteer if view and same else read_gazetteer(connection, self._not_places)
+            if not same:
+                self._homes = {}
+            points = [stored.point for stored in self._stored.values()]
             refused = () if self._demo else tuple(point for point in points if point.demo)
-            told = [_at_home(point, known) for point in points if point not in refused]
-            made = board(told, now, self._zone, self._stale_after)
+            told = [self._at_home(point, known) for point in points if not (refused and point.demo)]
+            made = board(told, now, self._zone, self._stale_after, view.board if view else None)
             self.view = View(known, made, points_version, places_version, now, refused)
             return self.view
 
+    def _at_home(self, point: Point, known: Gazetteer) -> Point:
+        """A points file need not say where a point lies in words; who is told of it depends on that, so it is filled
+        in, once: the same point gives the same object.
+        """
+        if point.municipality and (point.municipality not in known.divided or point.district in known.districts):
+            return point
+        before, filled = self._homes.get(point.id, (None, point))
+        if before is not point:
+            filled = _filled(point, known.home(point.lat, point.lon, point.postcode))
+            self._homes[point.id] = point, filled
+        return filled
 
-def _at_home(point: Point, known: Gazetteer) -> Point:
-    """A points file need not say where a point lies in words; who is told of it depends on that, so it is filled in."""
-    if point.municipality and (point.municipality not in known.divided or point.district in known.districts):
-        return point
-    home = known.home(point.lat, point.lon, point.postcode)
+
+def _filled(point: Point, home: Place | None) -> Point:
     if home is None or (point.municipality and home.municipality != point.municipality):
         return point
     return replace(point, municipality=home.municipality, district=home.district or point.district)

@@ -1,6 +1,7 @@
 """Which points somebody is told, and in which order."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
+from random import Random
 
 import pytest
 
@@ -145,3 +146,42 @@ def test_a_board_is_made_anew_when_something_on_it_changes() -> None:
     soon = now.at(NOW + timedelta(minutes=60))
     assert soon.standings[0].kind.value == "closes_soon"
     assert soon.at(NOW + timedelta(hours=2)).standings[0].kind.value == "closed"
+
+
+def test_a_board_made_of_the_last_one_is_the_board_made_anew() -> None:
+    draw = Random(1)
+
+    def some(id: int) -> Point:
+        def moment() -> datetime | None:
+            return draw.choice([None, NOW + timedelta(minutes=draw.randrange(-300, 600))])
+
+        return a_point(
+            str(id), name=draw.choice("ABC"), status=draw.choice(list(Status)), opens=moment(), closes=moment(),
+            hours=draw.choice(["", "08:00-20:00", "Mo-Fr 10:00-14:00"]), confirmed_at=moment(), lat=59 + draw.random(),
+        )  # fmt: skip
+
+    points = [some(id) for id in range(40)]
+    carried, now = board(points, NOW, ZONE, STALE), NOW
+    for _ in range(60):
+        now += timedelta(minutes=draw.randrange(-20, 60))  # a clock that is put back, too
+        if draw.random() < 0.5:
+            chosen = draw.randrange(len(points))
+            points = [*points[:chosen], some(chosen), *points[chosen + 1 :]]
+            carried = board(points, now, ZONE, STALE, carried)
+        else:
+            carried = carried.at(now)
+        anew = board(points, now, ZONE, STALE)
+        shown = [(s.kind, s.until, s.opens, s.unconfirmed) for s in carried.standings]
+        assert shown == [(s.kind, s.until, s.opens, s.unconfirmed) for s in anew.standings]
+        assert carried.good_until == anew.good_until
+        for place in (a_place(lat=59 + draw.random(), kind=draw.choice(list(PlaceKind))) for _ in range(5)):
+            service, skip = draw.choice(["", "water", "beds"]), draw.randrange(3)
+            assert ids(carried.answer(place, service, skip)) == ids(answer(anew, place, service, skip))
+
+
+def test_an_earlier_board_of_another_zone_or_patience_lends_nothing() -> None:
+    point = a_point(hours="08:00-20:00", confirmed_at=NOW - timedelta(hours=1))
+    before = board([point], NOW, ZONE, STALE)
+    tokyo = board([point], NOW, "Asia/Tokyo", STALE)
+    assert board([point], NOW, "Asia/Tokyo", STALE, before).standings == tokyo.standings != before.standings
+    assert board([point], NOW, ZONE, timedelta(minutes=30), before).standings[0].unconfirmed

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from responder.store.engine import StoreAway
 from responder.store.meter import Cap, Meter
 from tests.conftest import NOW, Running
 
@@ -54,3 +55,33 @@ def test_with_the_database_away_each_process_keeps_its_own_counts(start: Callabl
         running.path.with_name(running.path.name + suffix).unlink(missing_ok=True)
     caps = [meter.add(ANNA, "p", 1.0, NOW + timedelta(seconds=2 * n)) for n in range(4)]
     assert caps == [None, None, Cap.NUMBER, Cap.NUMBER_BEFORE]
+
+
+def test_many_numbers_are_added_a_few_at_a_time_without_waiting_for_the_second(meters: tuple[Meter, Meter]) -> None:
+    one, two = meters
+    for number in range(40):
+        one.add(number.to_bytes(16, "big"), str(number), 0.2, NOW)
+    assert two.add(ANNA, "p", 2.0, NOW) is None  # it sees the first 31 at least, 6.2 of 10
+    assert two.add(ANNA, "p", 2.5, NOW) is Cap.SPEND
+
+
+def test_while_the_database_is_away_not_every_reply_waits_for_it(
+    start: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running, tried = start(), []
+
+    def away(*_: object) -> None:
+        tried.append(1)
+        raise StoreAway
+
+    meter = Meter(running.database, 1000, 1000, 1000.0)
+    monkeypatch.setattr(running.database, "fetch", away)
+    for number in range(200):
+        meter.add(number.to_bytes(16, "big"), "p", 1.0, NOW)
+    assert len(tried) == 1
+    monkeypatch.undo()
+    later = NOW + timedelta(seconds=2)
+    assert meter.add(ANNA, "p", 1.0, later) is None
+    other = Meter(running.database, 1000, 1000, 1000.0)
+    other.add(BO, "q", 1.0, later)  # learns what the first has added: 201
+    assert other.add(BO, "q", 798.5, later) is Cap.SPEND
