@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from responder import demo as phone
+from responder import logs
 from responder.actions import announce, load, publish, staff
 from responder.app import create_app
 from responder.core.access import NotSignedIn
@@ -69,7 +70,7 @@ def _plainly(command: Command) -> Command:
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """Trygghetssvar: answers a text or a call with the nearest open trygghetspunkt."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
+    logs.install("text", level=logging.WARNING)
 
 
 @main.command()
@@ -310,12 +311,15 @@ def flows_draw() -> None:
 
 
 @main.command()
+@click.option("--offline", is_flag=True, help="Without PUBLIC_URL and the provider.")
 @_plainly
-def doctor() -> None:
-    """Look for what would go wrong: settings, flows, database, points. Exit 1 if something would."""
+def doctor(offline: bool) -> None:
+    """Look for what would go wrong: settings, flows, database, points, and with GATEWAY=twilio also PUBLIC_URL,
+    signatures, and what the provider has been told of us. Sends nothing. Exit 1 if something would go wrong.
+    """
     settings = load_settings()
     sick = False
-    for finding in examine(settings, utc_now()):
+    for finding in examine(settings, utc_now, offline):
         sick |= not finding.well
         click.echo(f"{'ok ' if finding.well else 'BAD'} {finding.text}")
     if sick:
@@ -330,7 +334,8 @@ def _typed() -> Iterator[str]:
         yield line
 
 
-from responder.cli.broadcasts import broadcast, deliveries, delivery  # noqa: E402 - they need what is above
+from responder.cli.backups import backup, move, release, restore  # noqa: E402 - they need what is above
+from responder.cli.broadcasts import broadcast, deliveries, delivery  # noqa: E402
 from responder.cli.exercises import exercise  # noqa: E402
 from responder.cli.inbox import alias, inbox  # noqa: E402
 from responder.cli.journal import audit, shift  # noqa: E402
@@ -339,6 +344,8 @@ from responder.cli.readiness import geojson, readiness  # noqa: E402
 from responder.cli.service import jobs, subscriptions  # noqa: E402
 
 for _command in (broadcast, deliveries, delivery, exercise, jobs, operator, subscriptions, readiness):
+    main.add_command(_command)
+for _command in (backup, move, release, restore):
     main.add_command(_command)
 for _command in (alias, audit, inbox, shift):
     main.add_command(_command)

@@ -64,6 +64,12 @@ def played(connection: Connection) -> dict[str, tuple[Point, int]]:
     return {row.id: (point_from_json(row.data), row.version) for row in rows}
 
 
+def played_point(connection: Connection, id: str) -> tuple[Point, int] | None:
+    """The same of the point `id` alone; None if the exercise has not changed it."""
+    row = connection.execute(text("SELECT data, version FROM played_points WHERE id = :id"), {"id": id}).first()
+    return (point_from_json(row.data), row.version) if row else None
+
+
 def save_played(connection: Connection, points: Sequence[Point], known: dict[str, int]) -> None:
     """What `points` are in the exercise; `known` has the version that operators see of each. Raises Clash."""
     sql: Any = text(

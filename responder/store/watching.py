@@ -16,7 +16,7 @@ from responder.core.points import Point
 from responder.core.told import News
 from responder.store import exercises
 from responder.store.pushes import WANTS, load_news
-from responder.store.queries import Clash, point_to_json, read_points
+from responder.store.queries import Clash, point_to_json, read_point, read_points
 from responder.store.tables import NOT_UNDERSTOOD, UNKNOWN, AuditRow, PointRow
 
 NEWEST = 100  # broadcasts that are looked through for what the provider has said
@@ -34,6 +34,15 @@ def current_points(connection: Connection) -> list[tuple[Point, int]]:
         return real
     played = exercises.played(connection)
     return [played.get(p.id, (p, going.id * exercises.VERSIONS + version)) for p, version in real]
+
+
+def current_point(connection: Connection, id: str) -> tuple[Point, int] | None:
+    """The same of the point `id` alone; None if there is none."""
+    real, going = read_point(connection, id), exercises.current(connection)
+    if real is None or going is None:
+        return real
+    played = exercises.played_point(connection, id)
+    return played or (real[0], going.id * exercises.VERSIONS + real[1])
 
 
 def save_note(connection: Connection, point: Point, version: int) -> None:
@@ -140,8 +149,8 @@ def pulse(connection: Connection, now: float) -> Pulse:
     sql = text(
         "SELECT coalesce((SELECT until FROM leases WHERE name = 'jobs'), 0),"
         f" coalesce((SELECT max(claimed_at) FROM ({_LATEST}) latest), 0),"
-        f" (SELECT count(*) FROM ({_NEWEST}) b JOIN deliveries d ON d.broadcast_id = b.id AND d.channel IN ('text',"
-        " 'call') AND d.state = 'failed' WHERE d.settled_at > :hour),"
+        f" (SELECT count(*) FROM deliveries WHERE state = 'failed' AND settled_at > :hour AND +broadcast_id IN"
+        f" ({_NEWEST})),"
         f" (SELECT count(*) FROM deliveries WHERE {UNKNOWN}),"
         " coalesce((SELECT max(at) FROM turns), 0),"
         f" (SELECT count(*) FROM turns WHERE at > :day AND channel = 'text' AND {NOT_UNDERSTOOD})"

@@ -1,27 +1,43 @@
-"""Alembic's scripts, and `upgrade`, which runs them without a configuration file."""
+"""Alembic's scripts, and `upgrade`, which runs them without a configuration file.
 
+Each run is one transaction on both engines, tables and rows alike: one that is killed leaves what there was. It begins
+with a lock, so that of two at once one waits and then finds it done.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine
+from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
-from responder.store.engine import StoreAway
+from responder.store.engine import BUSY_SECONDS, StoreAway
+
+WAIT = 3600  # seconds that one waits for another that upgrades
+_LOCK = 3  # of PostgreSQL's advisory locks; engine.Lock has the others
 
 
 def upgrade(engine: Engine, revision: str = "head") -> None:
     """Bring the database of `engine` to `revision`; creates it where there is none."""
-    with engine.connect() as connection:
-        command.upgrade(_config(connection), revision)
+    with engine.connect() as connection, _alone(connection):
+        upgrade_within(connection, revision)
+
+
+def upgrade_within(connection: Connection, revision: str = "head") -> None:
+    """Bring a database to `revision` as a part of the caller's transaction."""
+    command.upgrade(_config(connection), revision)
 
 
 def downgrade(engine: Engine, revision: str) -> None:
     """Bring the database of `engine` back to `revision` ("base": empty)."""
-    with engine.connect() as connection:
+    with engine.connect() as connection, _alone(connection):
         command.downgrade(_config(connection), revision)
 
 
@@ -32,7 +48,7 @@ def revisions(engine: Engine) -> tuple[str | None, str | None]:
             at = MigrationContext.configure(connection).get_current_revision()
     except DBAPIError as error:
         raise StoreAway(str(error.orig)) from error
-    return at, _known()[0]
+    return at, known()[0]
 
 
 def behind(engine: Engine) -> bool:
@@ -40,13 +56,32 @@ def behind(engine: Engine) -> bool:
     Raises StoreAway.
     """
     at, head = revisions(engine)
-    return at != head and (at is None or at in _known())
+    return at != head and (at is None or at in known())
 
 
 @cache
-def _known() -> tuple[str, ...]:
+def known() -> tuple[str, ...]:
     """The revisions that this version knows, the newest first."""
     return tuple(script.revision for script in ScriptDirectory.from_config(_config(None)).walk_revisions())
+
+
+@contextmanager
+def _alone(connection: Connection) -> Iterator[None]:
+    """A transaction that waits for any other that upgrades, and keeps it waiting."""
+    if connection.dialect.name == "sqlite":  # BEGIN IMMEDIATE, as every transaction of ours; it waits for longer
+        bare: Any = connection.connection.driver_connection
+        bare.execute(f"PRAGMA busy_timeout={WAIT * 1000}")
+        try:
+            with connection.begin():
+                yield
+        finally:
+            bare.execute(f"PRAGMA busy_timeout={BUSY_SECONDS * 1000}")
+        return
+    with connection.begin():
+        connection.exec_driver_sql(f"SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = '{WAIT}s'")
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
+        connection.exec_driver_sql("SET LOCAL lock_timeout = '10s'")  # a table that is in use must not block all
+        yield
 
 
 def _config(connection: object) -> Config:

@@ -1,4 +1,4 @@
-"""Alembic runs this; the connection comes from `upgrade`."""
+"""Alembic runs this; the connection, and its transaction, come from `upgrade`."""
 
 from alembic import context
 from sqlmodel import SQLModel
@@ -9,4 +9,3 @@ connection = context.config.attributes["connection"]
 context.configure(connection=connection, target_metadata=SQLModel.metadata, transactional_ddl=True)
 with context.begin_transaction():
     context.run_migrations()
-connection.commit()

@@ -18,8 +18,9 @@ def upgrade() -> None:
     text, number, whole, blob = sa.String, sa.Double, sa.Integer, sa.LargeBinary
     empty: Any = {"nullable": False, "server_default": ""}
     zero: Any = {"nullable": False, "server_default": "0"}
+    nothing = sa.text("X''" if op.get_bind().dialect.name == "sqlite" else "''")  # SQLite would keep a text
     op.add_column("operators", sa.Column("password_hash", text, **empty))
-    op.add_column("operators", sa.Column("totp_sealed", blob, nullable=False, server_default=sa.text("''")))
+    op.add_column("operators", sa.Column("totp_sealed", blob, nullable=False, server_default=nothing))
     op.add_column("operators", sa.Column("totp_step", whole, **zero))
     op.add_column("operators", sa.Column("recovery", text, nullable=False, server_default="[]"))
     op.add_column("operators", sa.Column("invite_hash", text, **empty))

@@ -1,0 +1,1 @@
+"""The rehearsal: a database is filled, backed up while it is written to, destroyed, restored, and compared."""
