@@ -1,41 +1,101 @@
 """What would go wrong, found before a resident finds it."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import asyncio
+import re
+import stat
+from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
 from datetime import datetime, timedelta
+from pathlib import Path
 
+from sqlalchemy.exc import ArgumentError
+
+from responder.core.finding import Finding, plain, shown
 from responder.core.flow import FlowError
 from responder.core.points import ACTIVATED, Point, standing
 from responder.core.pointsfile import check_point
 from responder.flowfiles import load
+from responder.gateways.self_check import look_from_outside
+from responder.gateways.twilio_check import look_at_account, off_by
+from responder.gateways.web_check import Line
+from responder.ports import Clock
 from responder.settings import DEFAULT_SECRET, SECRETS, Settings, SettingsError
-from responder.store import migrations
+from responder.store import migrations, soundness
 from responder.store.accounts import read_accounts
 from responder.store.engine import Database, StoreAway
 from responder.store.meter import SPEND
 from responder.store.outbox import workload
 from responder.store.queries import counts, read_points
+from responder.store.restored import HELD
 from responder.store.schedule import DAY, LEASE, leader, usage
 from responder.web.simulator import CREATOR
 
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at."""
-
-    well: bool
-    text: str
+LOW_DISK = 500_000_000  # bytes; below this a crisis may fill what is left
+AWAY, RESTORE = "The database is away", "Restore from a backup"  # chapters of RUNBOOK.md
+HELD_BACK = "jobs: nothing is pushed or sent since a restore; set the points to what they are, `responder release`"
+DISK_FULL = f"make room, or residents will be answered from memory only: see RUNBOOK.md, `{AWAY}`"
 
 
-def examine(settings: Settings, now: datetime) -> Iterator[Finding]:
-    """Everything that can be looked at without sending anything."""
+def examine(settings: Settings, clock: Clock, offline: bool = False) -> Iterator[Finding]:
+    """Everything that can be looked at without sending anything; `offline`: without the network too."""
     yield _settings(settings)
+    yield from _contact(settings)
     try:
         flow = load(settings.flows_dir)
         yield Finding(True, f"flows in {settings.flows_dir}: {len(flow.nodes)} nodes, {', '.join(flow.languages)}")
     except FlowError as error:
         yield from (Finding(False, problem) for problem in error.problems)
-    yield from _database(settings, now)
+    yield from _open_to_strangers([Path(".env")], settings)
+    yield from _database(settings, clock)
+    yield from _network(settings, clock, offline)
+
+
+def _network(settings: Settings, clock: Clock, offline: bool) -> Iterator[Finding]:
+    if offline:
+        yield Finding(True, "PUBLIC_URL, signatures, and the provider: not looked at (--offline)")
+        return
+    if not settings.real and not settings.twilio_api_url:
+        yield Finding(True, "PUBLIC_URL, signatures, and the provider: not looked at (GATEWAY=recorder)")
+        return
+    yield from _one_by_one(_outside(settings, clock))
+
+
+async def _outside(settings: Settings, clock: Clock) -> AsyncIterator[Finding]:
+    async with Line() as line:
+        async for finding in look_from_outside(line, settings.public_url, settings.twilio_auth_token):
+            yield finding
+        async for finding in look_at_account(line, settings, clock):
+            yield finding
+
+
+def _one_by_one(findings: AsyncIterator[Finding]) -> Iterator[Finding]:
+    """Each as soon as it is known: somebody waits at a terminal."""
+
+    async def following() -> Finding | None:
+        return await anext(findings, None)
+
+    with asyncio.Runner() as runner:
+        while finding := runner.run(following()):
+            yield finding
+
+
+def _contact(settings: Settings) -> Iterator[Finding]:
+    if settings.security_contact:
+        yield Finding(True, "SECURITY_CONTACT is told in /.well-known/security.txt")
+    elif settings.real:
+        yield Finding(False, "SECURITY_CONTACT is missing: whoever finds a hole in the service can tell nobody")
+
+
+def _open_to_strangers(paths: list[Path], settings: Settings) -> Iterator[Finding]:
+    """Files with secrets or numbers in them that any user of the machine may read or change."""
+    for path in paths:
+        try:
+            mode = stat.S_IMODE(path.stat().st_mode)
+        except OSError:
+            continue
+        if mode & 0o007:
+            text = f"{path} is open to every user of this machine ({mode:04o}): `chmod o= {path}`"
+            yield Finding(not settings.real, text)
 
 
 def _settings(settings: Settings) -> Finding:
@@ -48,32 +108,73 @@ def _settings(settings: Settings) -> Finding:
     if settings.real and not (settings.twilio_call_from or settings.twilio_from).startswith("+"):
         return Finding(False, "TWILIO_CALL_FROM is missing: landlines cannot be called from a short code or a name")
     if settings.real:
-        return Finding(True, f"settings for GATEWAY=twilio, called at {settings.public_url}")
+        return Finding(True, f"settings for GATEWAY=twilio, called at {shown(settings.public_url)}")
     default = [name.upper() for name in SECRETS if getattr(settings, name) in ("", DEFAULT_SECRET)]
     still = f"; GATEWAY=twilio would refuse the defaults of {', '.join(default)}" if default else ""
     return Finding(True, f"settings for GATEWAY=recorder: nothing leaves this machine{still}")
 
 
-def _database(settings: Settings, now: datetime) -> Iterator[Finding]:
-    database = Database(settings.database_url)
+def _database(settings: Settings, clock: Clock) -> Iterator[Finding]:
+    try:
+        opened = Database(settings.database_url)
+    except (ArgumentError, ImportError):
+        yield Finding(False, "DATABASE_URL is no address of a database: sqlite:///... or postgresql+psycopg://...")
+        return
+    except OSError as error:
+        yield Finding(False, f"the folder of the database cannot be made: {error}; whose is the one above it?")
+        return
+    with closing(opened) as database:
+        yield from _in_database(database, settings, clock)
+
+
+def _in_database(database: Database, settings: Settings, clock: Clock) -> Iterator[Finding]:
+    now = clock()
     try:
         at, head = migrations.revisions(database.engine)
         if at != head:
             yield Finding(False, f"database is at revision {at or 'none'}, not {head}: run `responder init`")
             return
+        yield from _soundness(database, clock)
         with database.read() as connection:
             rows = counts(connection)
             points = [point for point, _ in read_points(connection)]
             open_to = [one.operator for one in read_accounts(connection) if one.disabled_at is None]
     except StoreAway as error:
-        yield Finding(False, f"database: {error}")
+        yield Finding(False, f"database: {plain(str(error))}; see RUNBOOK.md, `{_chapter(error)}`")
         return
+    yield from _open_to_strangers(soundness.files(database), settings)
     made = [operator.name for operator in open_to if operator.created_by == CREATOR]
     yield Finding(rows["places"] > 0, f"database at revision {head}, {rows['places']} places, {len(points)} points")
     if settings.real and made:
         yield Finding(False, f"accounts that `responder demo` made: {', '.join(made)}; disable them")
     yield from _points(points, settings, now)
     yield from _sending(database, settings, now)
+
+
+def _chapter(error: StoreAway) -> str:
+    return RESTORE if re.search("malformed|not a database", str(error)) else AWAY
+
+
+def _soundness(database: Database, clock: Clock) -> Iterator[Finding]:
+    """Whether it can be written to, is whole, has room, and keeps our time. Raises StoreAway."""
+    try:
+        soundness.try_write(database)
+    except StoreAway as error:
+        yield Finding(False, f"database cannot be written to: {plain(str(error))}; see RUNBOOK.md, `{_chapter(error)}`")
+    broken = soundness.faults(database)
+    for fault in broken:
+        yield Finding(False, f"database is damaged: {plain(fault)}; see RUNBOOK.md, `{RESTORE}`")
+    if database.sqlite and not broken:
+        yield Finding(True, "database file is whole")
+    for file in soundness.files(database)[:1]:
+        free = soundness.free_bytes(file)
+        room = free >= LOW_DISK
+        yield Finding(room, f"disk of {file}: {free / 1e9:.1f} GB free{'' if room else f'; {DISK_FULL}'}")
+    before = clock().timestamp()
+    theirs = soundness.server_time(database)
+    if theirs is not None:
+        after = clock().timestamp()
+        yield off_by((before + after) / 2 - theirs, (after - before) / 2, "the database server's")
 
 
 def _sending(database: Database, settings: Settings, now: datetime) -> Iterator[Finding]:
@@ -83,9 +184,16 @@ def _sending(database: Database, settings: Settings, now: datetime) -> Iterator[
         work = workload(connection)
         spent = usage(connection, SPEND, int(now.timestamp() // DAY))[1]
     alive = leads is not None and leads[1] > now.timestamp()
+    held = leads is not None and leads[0] == HELD
+    if held:
+        yield Finding(
+            False, "jobs: nothing is pushed or sent since a restore; put the points right, `responder release`"
+        )
     who = f"{leads[0]} leads" if leads and alive else "no jobs process leads: run `responder jobs`"
-    idle = not work.subscriptions and not work.queued
-    yield Finding(alive or idle, f"jobs: {who}; {work.subscriptions} subscriptions, {work.queued} messages queued")
+    idle = not settings.real and not work.subscriptions and not work.queued
+    yield Finding(
+        held or alive or idle, f"jobs: {who}; {work.subscriptions} subscriptions, {work.queued} messages queued"
+    )
     if work.unknown:
         yield Finding(
             False, f"{work.unknown} messages may or may not have been sent: `responder deliveries --state unknown`"

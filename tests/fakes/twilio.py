@@ -28,6 +28,7 @@ from twilio.request_validator import RequestValidator
 from yarl import URL
 
 from responder.wiring import utc_now
+from tests.fakes.office import Office
 from tests.fakes.records import API, Book, Call, Message
 from tests.fakes.twiml import LineFault, Listener
 from tests.fakes.values import (
@@ -108,7 +109,7 @@ class FakeTwilio:
 
     `callback` takes receipts and requests of calls instead of HTTP, one at a time, in another thread than the
     caller's. `on_event` is told lines for a transcript, in the fake's thread. `faults` and `outage` may be set at
-    any time.
+    any time; so may what stands in `office`: the account, its numbers and messaging services.
     """
 
     def __init__(
@@ -127,6 +128,7 @@ class FakeTwilio:
         self.account, self.token = account, token
         self.faults = faults or Faults()
         self.opted_out: set[str] = set()
+        self.office = Office(account)
         self._host, self._port = host, port
         self._callback, self._on_event, self._clock = callback, on_event, clock
         self._dice, self._random = random.Random(seed), random.Random(seed)  # of POSTs; of all else
@@ -322,6 +324,8 @@ class FakeTwilio:
         if path == "/fake":
             return _json(self._state())
         await self._gate(request)
+        if request.method == "GET" and (row := self.office.answer(path, dict(parse_qsl(query)))) is not None:
+            return _json(row)
         kind, _, sid = path.removesuffix(".json").partition(f"{self._root}/")[2].partition("/")
         book = self._books.get(f"{self._root}/{kind}")
         if request.method != "GET" or book is None or not path.endswith(".json"):
