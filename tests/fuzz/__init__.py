@@ -1,0 +1,1 @@
+"""Texts and calls that nobody meant to send, by the million: `python -m tests.fuzz.run`."""
