@@ -4,7 +4,8 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help install demo test slow browser shots check segments crash machine bench lock clean
+.PHONY: help install demo test postgres slow browser shots check segments crash machine load faults fuzz restore proxy \
+	bench profile sbom audit lock clean
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## / - /'
 
@@ -22,6 +23,9 @@ demo: install ## the service with its jobs on SQLite, a double of the provider, 
 
 test: install ## the tests that need Python and make only
 	@$(BIN)/python -m pytest -n auto $(ARGS)
+
+postgres: install ## the same tests on a PostgreSQL server of their own (needs its binaries: apt-get install postgresql)
+	@TEST_DATABASE=postgresql $(BIN)/python -m pytest -n auto --ignore tests/core $(ARGS)
 
 slow: install ## eleven years of quarters, the changes of the clock, four processes of which one is killed
 	@$(BIN)/python -m pytest -m slow --durations=5 $(ARGS)
@@ -52,6 +56,21 @@ crash: install ## kill -9 at random while sending: nothing lost, nothing doubled
 	@$(BIN)/python -m tests.crash.harness --settle long $(ARGS)
 	@$(BIN)/python -m tests.crash.harness --settle short $(ARGS)
 
+load: install ## 300 texts a second, floods ten times that, 200 calls at once (about 4 minutes)
+	@$(BIN)/python -m tests.load.run $(ARGS)
+
+faults: install ## databases that go away, fill up or crawl, clocks that jump, a provider that is gone (about 35 minutes)
+	@$(BIN)/python -m tests.faults.run $(ARGS)
+
+fuzz: install ## a million hostile texts and calls through the whole reply path
+	@$(BIN)/python -m tests.fuzz.run $(ARGS)
+
+restore: install ## 100,000 rows backed up under writes, destroyed, restored and compared, on both engines
+	@$(BIN)/python -m tests.restore.rehearse $(ARGS)
+
+proxy: install ## signatures through a real nginx, and Caddy if there is one, with the files of deploy/ (needs nginx)
+	@$(BIN)/python -m tests.proxy $(ARGS)
+
 machine: install ## random lives of subscriptions: no POST after a committed STOPP or stop (about 10 minutes)
 	@$(BIN)/python -m tests.sending.machine --runs 2000 --steps 50 $(ARGS)
 
@@ -59,6 +78,19 @@ bench: install ## the reply, a push to 100,000 subscribers, and sending, each be
 	@$(BIN)/python -m tests.bench.reply $(ARGS)
 	@$(BIN)/python -m tests.bench.push
 	@$(BIN)/python -m tests.bench.sending
+
+profile: install ## where the microseconds of a reply go, what points and places cost, and what is watched
+	@$(BIN)/python -m tests.bench.profile
+	@$(BIN)/python -m tests.bench.scale --what reply
+	@$(BIN)/python -m tests.bench.watching
+
+sbom: install ## build/sbom.json: CycloneDX 1.6 of the locked runtime dependencies, the same every time
+	@mkdir -p build
+	@env -u SOURCE_DATE_EPOCH $(BIN)/python -W ignore -m cyclonedx_py requirements requirements.lock -i "" \
+		--pyproject pyproject.toml --sv 1.6 --output-reproducible --of JSON --validate -o build/sbom.json
+
+audit: install ## known holes in the locked dependencies; fails if it could not ask (ARGS=--allow-offline)
+	@$(BIN)/python -m tests.audit $(ARGS)
 
 lock: ## make both lock files anew (needs pip-tools)
 	pip-compile --quiet --strip-extras --generate-hashes --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-header --allow-unsafe --upgrade -o requirements.lock pyproject.toml

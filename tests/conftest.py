@@ -37,6 +37,13 @@ TOKEN = "a-token-only-the-tests-know"
 URL = "https://svar.example"
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What is of the other engine alone is not chosen: it runs with the tests on that one."""
+    other = "only_sqlite" if engines.POSTGRESQL else "only_postgresql"
+    config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker(other)])
+    items[:] = [item for item in items if not item.get_closest_marker(other)]
+
+
 def a_point(id: str = "p1", **fields: object) -> Point:
     """An open point in Farsta, confirmed at 14.20."""
     usual = Point(

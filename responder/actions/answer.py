@@ -322,7 +322,10 @@ class Answerer:
     def _purge(self, stamp: float) -> None:
         if stamp - self._purged_at > PURGE_EVERY:
             self._purged_at = stamp
-            self._turns.purge(stamp - self._manner.retain_days * 86_400)
+            try:
+                self._turns.purge(stamp - self._manner.retain_days * 86_400)
+            except StoreAway as error:  # the turn is saved, and they are told so
+                log.warning("old turns are deleted later: %s", error)
 
     def _unrecorded(self, inbound: Inbound) -> Outbound | None:
         """The answer from memory; None if there is none: a promise that cannot be kept is not made."""

@@ -27,7 +27,7 @@ from responder.core.pace import Pace
 from responder.core.places import Place
 from responder.core.reply import Manner, Voiceover
 from responder.core.segments import cost
-from responder.core.told import Now, at, merged, said_of
+from responder.core.told import Now, at, merged, said_of, without
 from responder.ports import Clock, Gateway, NotSent, Sender, Sent, Unclear
 from responder.store import outbox
 from responder.store.engine import Database, StoreAway
@@ -191,6 +191,8 @@ class Deliverer:
         standing = self._standing = at(view.board, now, self._standing)
         found: list[tuple[Taken, str, int]] = []
         with self._db.write() as connection:
+            if outbox.points_version(connection) != view.points_version:
+                return []  # others had their turn first, and a point has changed: what we know is old
             self._store(connection, stamp)
             if usage(connection, SPEND, int(stamp // DAY))[1] >= self._limits.spend_per_day:
                 if not self._spent_out:
@@ -236,6 +238,10 @@ class Deliverer:
         had = usages(connection, (number_scope(known[0]) for known in hashes.values()), int(now.at.timestamp() // DAY))
         known = outbox.known_answers(connection, {item.subscription_id for item in items if item.subscription_id})
         known |= {t.item.subscription_id: (t.told, t.said) for t in already if t.told and t.item.subscription_id}
+        spoken = outbox.spoken_of(connection, {item.id for item in items if item.kind == "status" and item.said_before})
+        named: dict[int, set[str]] = {}  # by what is taken up here, by subscription
+        for one in already:
+            named.setdefault(one.item.subscription_id or 0, set()).update(_names(one))
         alike = outbox.in_hand(connection, {item.number_hash for item in items})
         alike |= {_looks(one.item, one.body) for one in already}
         wait: list[int] = []
@@ -255,7 +261,12 @@ class Deliverer:
                 ends[State.FAILED].append(item)
                 continue
             before = known.get(item.subscription_id or 0, (item.told_before, ""))
-            before = (before[0], merged(before[1], item.said_before))
+            said_before = item.said_before
+            if item.kind == "status":
+                said_before = without(
+                    said_before, spoken.get(item.id, set()) | named.get(item.subscription_id or 0, set())
+                )
+            before = (before[0], merged(before[1], said_before))
             if item.kind == "status" and item.subscription_id not in known:
                 ends[State.SUPPRESSED].append(item)
                 continue
@@ -279,6 +290,7 @@ class Deliverer:
             taken = Taken(item, body, message.segments, message.told, *before, message.said)
             if item.subscription_id and message.told:
                 known[item.subscription_id] = (message.told, message.said)
+                named.setdefault(item.subscription_id, set()).update(_names(taken))
             found.append((taken, numbers[item.id], message.valid))
         outbox.postpone(connection, wait, now.at.timestamp() + ALIKE_WAIT)
         outbox.withdraw(connection, gone)
@@ -518,6 +530,11 @@ class Deliverer:
         except (NotSent, Unclear, TimeoutError) as error:
             log.warning("the provider's list is away: %s", str(error) or "timed out")
             return None
+
+
+def _names(one: Taken) -> set[str]:
+    """The points that a message speaks of."""
+    return outbox.points_in(one.told_before, one.said_before, one.said)
 
 
 def _looks(item: Item, body: str) -> tuple[bytes, str, str]:

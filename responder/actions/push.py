@@ -72,7 +72,6 @@ def push(
         who = pushes.last_changed_by(connection, {row["about"] for row in news})
         rows = [{**row, "operator": who.get(row["about"], "")} for row in news]
         pushes.load_news(connection, rows, broken)
-        lapsed = pushes.lapse(connection)
         superseded = pushes.supersede(connection, stamp)
         closed = pushes.add_push(connection, Priority.CLOSED_DOOR, State.SENDING, "", stamp, stamp)
         operators = sorted({row["operator"] for row in rows if row["news"] == News.CHANGED})
@@ -86,7 +85,10 @@ def push(
             held = waits(Template.FREE, count, recent, rules.approve_above, free=True)
             pushes.set_recipients(connection, id, count, State.SUBMITTED if held else State.SENDING)
             changed, waiting = changed + count, waiting + count * held
+        # deliveries, then subscriptions, then turns, as a STOPP goes: nobody waits for one who waits for them
+        lapsed = pushes.lapse(connection)
         pushes.carry_over(connection, stamp)
+        pushes.clear_asked(connection, since)
         pushes.taken_in(connection, stamp, settled_by)
         done(connection, jobs or (), stamp)
     pushed = Pushed(lapsed, superseded, doors, changed, waiting)

@@ -1,6 +1,7 @@
 """What comes back about a delivery: receipts, in any order and number, and the key that was pressed on a call."""
 
 import logging
+from contextlib import suppress
 from datetime import datetime
 
 from responder import logs, metrics
@@ -8,7 +9,7 @@ from responder.core.delivery import OPTED_OUT, RANK, State, after_receipt, is_al
 from responder.core.message import Messages
 from responder.ports import Gateway, Receipt
 from responder.store import outbox
-from responder.store.engine import Database
+from responder.store.engine import Database, Passing
 from responder.store.people import People
 from responder.store.vault import Vault
 
@@ -32,6 +33,7 @@ class Receiver:
             return self._receipt(delivery, receipt, stamp)
 
     def _receipt(self, delivery: int, receipt: Receipt, stamp: float) -> State | None:
+        moved = False
         for _ in range(_ATTEMPTS):
             with self._db.read() as connection:
                 item = outbox.delivery(connection, delivery)
@@ -51,7 +53,7 @@ class Receiver:
                 log.error("delivery %d: two messages, %s and %s", delivery, item.provider_id, receipt.id)
             if state is was and not (item.provider_id == "" and receipt.attempt == item.attempt):
                 return was
-            with self._db.write(alone=False) as connection:
+            with suppress(Passing), self._db.write(alone=False) as connection:  # the provider does not try again
                 moved = outbox.set_state(connection, item, state, stamp, receipt.code, receipt.id, stamp + again)
                 if moved and again:
                     outbox.untell(connection, item)

@@ -92,7 +92,7 @@ class Door:
 
     def sign_in(self, name: str, password: str, code: str, address: str, agent: str, now: datetime) -> str:
         """The token of a new session. Raises SignInFailed, TooManyAttempts or StoreAway."""
-        name, stamp = name.strip().lower()[:64], now.timestamp()
+        name, stamp = name.replace("\0", "").strip().lower()[:64], now.timestamp()
         wrong = SignInFailed("Name, password or code is wrong.")
         with self.database.read() as connection:
             known, scopes = store.credentials(connection, name), self._scopes(connection, name, address)

@@ -7,7 +7,7 @@ stood: ";POINT STATE UNTIL" for each. UNTIL is in seconds since 1970: when the d
 opens.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -68,6 +68,11 @@ def as_said(key: str) -> str:
 def merged(*said: str) -> str:
     """All the points that any of `said` names, each entry once."""
     return "".join(dict.fromkeys(f";{part}" for one in said for part in one.split(";") if part))
+
+
+def without(said: str, points: Collection[str]) -> str:
+    """`said` without what it says of `points`."""
+    return "".join(f";{part}" for part in said.split(";") if part and part.partition(" ")[0] not in points)
 
 
 def neutral(points: Iterable[Point]) -> list[Point]:

@@ -26,7 +26,8 @@ _STORED = (
 _COLUMNS = ", ".join(("id", *_STORED))
 _INSERT = f"INSERT INTO broadcasts ({', '.join(_STORED)}) VALUES ({', '.join(f':{n}' for n in _STORED)}) RETURNING id"
 _UPDATE = (
-    f"UPDATE broadcasts SET {', '.join(f'{n} = :{n}' for n in _STORED)}"
+    f"UPDATE broadcasts SET {', '.join(f'{n} = :{n}' for n in _STORED if n != 'started_at')},"
+    " started_at = coalesce(started_at, :started_at)"
     " WHERE id = :id AND state = :was_state AND version = :was_version"
 )
 
@@ -116,6 +117,7 @@ def read_retriable(connection: Connection) -> list[Broadcast]:
         f"SELECT {_COLUMNS} FROM broadcasts b WHERE exercise AND state = 'done' AND EXISTS (SELECT 1 FROM deliveries d"
         " WHERE d.broadcast_id = b.id AND d.channel IN ('text', 'call')"
         " AND d.state IN ('queued', 'sending', 'accepted', 'sent', 'unknown'))"
+        f"{' FOR UPDATE OF b' if connection.dialect.name == 'postgresql' else ''}"
     )
     return [_broadcast(row._mapping) for row in connection.execute(text(sql))]
 

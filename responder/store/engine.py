@@ -31,14 +31,15 @@ HOT = 4  # bare connections of a process to PostgreSQL: while one waits for the 
 _OLD = re.compile(r"no such (table|column)|has no column named|(relation|column) \S+ .*does not exist")
 _PASSING = re.compile(r"database is locked|connection|starting up|shutting down")
 _AGAIN = ("40001", "40P01")  # PostgreSQL undid it for another's sake (a deadlock): do it again
+_IN_A_MOMENT = (*_AGAIN, "55P03", "57014")  # or somebody else was waited for in vain
 _POSTGRESQL = {
     "connect_timeout": BUSY_SECONDS,
     "application_name": "responder",
     # a server that is gone without a word is noticed
     "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3, "tcp_user_timeout": 10_000,
-    "options": "-c lock_timeout=20s -c idle_in_transaction_session_timeout=60s -c statement_timeout=300s",
+    "options": "-c lock_timeout=60s -c idle_in_transaction_session_timeout=60s -c statement_timeout=300s",
 }  # fmt: skip
-# As SQLite's synchronous=NORMAL: a power cut may lose the last of what promises nothing.
+# As SQLite's synchronous=NORMAL: a crash of the server may lose the last half second of what promises nothing.
 _POSTGRESQL_HOT = "SET synchronous_commit=off; SET statement_timeout='5s'; SET lock_timeout='5s'"
 _ALONE = 1  # the number of the advisory lock
 Result = TypeVar("Result")
@@ -52,12 +53,12 @@ class NotUpgraded(StoreAway):
     """The database lacks what this version keeps there: `responder init` has not run on it."""
 
 
-class ConnectionLost(StoreAway):
-    """The server closed the connection, or undid what it carried: it may be done again."""
-
-
 class Passing(StoreAway):
     """As while a file is locked or a server restarts: a few seconds may be enough."""
+
+
+class ConnectionLost(Passing):
+    """The server closed the connection, or undid what it carried: it may be done again."""
 
 
 class Prepared:
@@ -96,7 +97,7 @@ class _Own:
                 connection, fresh = self._connect(), True
             yield connection
         except self._failures as error:
-            lost = _is_lost(connection, error) and not fresh
+            lost = _is_undone(error) or (_is_broken(connection) and not fresh)
             _close(connection)
             connection = None
             raise (ConnectionLost(str(error)) if lost else _away(error)) from error
@@ -247,16 +248,19 @@ def _away(error: BaseException | None) -> StoreAway:
     metrics.database_error("old" if is_old else "away")
     if is_old:
         return NotUpgraded(f"{said}; run `responder init`, which makes or upgrades the database")
-    if _PASSING.search(said) and "does not exist" not in said:
+    if getattr(error, "sqlstate", None) in _IN_A_MOMENT or (_PASSING.search(said) and "does not exist" not in said):
         return Passing(said)
     return StoreAway(said)
 
 
-def _is_lost(connection: Any, error: BaseException) -> bool:
-    """Whether PostgreSQL closed the connection or undid the transaction; SQLite does neither."""
-    return getattr(error, "sqlstate", None) in _AGAIN or (
-        connection is not None and getattr(connection, "broken", False)
-    )
+def _is_undone(error: BaseException) -> bool:
+    """Whether PostgreSQL undid the transaction for another's sake; SQLite never does."""
+    return getattr(error, "sqlstate", None) in _AGAIN
+
+
+def _is_broken(connection: Any) -> bool:
+    """Whether PostgreSQL closed the connection; SQLite never does."""
+    return connection is not None and bool(getattr(connection, "broken", False))
 
 
 def _with_driver(url: URL) -> URL:
@@ -265,13 +269,13 @@ def _with_driver(url: URL) -> URL:
 
 
 def _make_private(path: Path) -> None:
-    """Numbers lie there, if sealed: the file is its owner's alone, and so is what SQLite puts beside it."""
+    """Numbers lie there, if sealed: nobody else may read the file, nor what SQLite puts beside it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with suppress(OSError):  # where it cannot be made, SQLite says so; where it is another's, the doctor does
         path.touch(mode=0o600)
         for one in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
             if one.exists():
-                one.chmod(0o600)
+                one.chmod(one.stat().st_mode & 0o770)
 
 
 def _on_postgresql(connection: Any, work: Callable[[Any], None], durable: bool) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy.engine import Connection, Row
 
 from responder.core.broadcast import State as Stage
 from responder.core.delivery import State
-from responder.core.told import as_said, entries
+from responder.core.told import as_said, entries, without
 from responder.store.engine import Prepared
 from responder.store.tables import many, utc_param
 
@@ -102,6 +102,16 @@ def _claimed(connection: Connection) -> str:
     return " FOR UPDATE SKIP LOCKED" if connection.dialect.name == "postgresql" else ""
 
 
+def _held(connection: Connection) -> str:
+    """Rows that are read to be changed stay as they are read, on PostgreSQL too; in one order."""
+    return " ORDER BY id FOR UPDATE" if connection.dialect.name == "postgresql" else ""
+
+
+def points_version(connection: Connection) -> int:
+    """The version of the points, which nobody changes while we write alone."""
+    return int(connection.execute(text("SELECT value FROM meta WHERE key = 'points'")).scalar_one())
+
+
 def suppressed(connection: Connection, hashes: Iterable[bytes]) -> set[bytes]:
     """Those of `hashes` whose number said STOPP."""
     sql = text("SELECT number_hash FROM suppressions WHERE number_hash IN :hashes")
@@ -117,7 +127,8 @@ def withdraw(connection: Connection, ids: Iterable[int]) -> None:
 
 def known_answers(connection: Connection, ids: Iterable[int]) -> dict[int, tuple[str, str]]:
     """(told, said) of the active subscriptions `ids`."""
-    sql = text("SELECT id, told, said FROM subscriptions WHERE id IN :ids AND state = 'active'")
+    held = _held(connection)
+    sql = text(f"SELECT id, told, said FROM subscriptions WHERE id IN :ids AND state = 'active'{held}")
     rows = connection.execute(sql.bindparams(many("ids", int)), {"ids": list(ids)})
     return {row.id: (row.told, row.said) for row in rows}
 
@@ -216,13 +227,35 @@ def _unnamed(connection: Connection, item: Item) -> str:
     """The points that `item` would have said are closed, without those that a later message spoke of."""
     later = text(
         "SELECT told_before, said_before, said FROM deliveries WHERE number_hash = :hash AND subscription_id = :id"
-        " AND id <> :delivery AND claimed_at > :at"
-        " AND state IN ('sending', 'accepted', 'sent', 'delivered', 'unknown', 'failed')"
+        f" AND id <> :delivery AND claimed_at > :at AND state IN {_TAKEN_UP}"
     )
     values = {"hash": item.number_hash, "id": item.subscription_id, "delivery": item.id, "at": item.claimed_at}
     spoken_of = {entry.point for row in connection.execute(later, values) for one in row for entry in entries(one)}
-    would = entries(item.said_before or as_said(item.told_before))
-    return "".join(f";{entry.point} {entry.state} {entry.until}" for entry in would if entry.point not in spoken_of)
+    return without(item.said_before or as_said(item.told_before), spoken_of)
+
+
+_TAKEN_UP = "('sending', 'accepted', 'sent', 'delivered', 'unknown', 'failed')"
+
+
+def spoken_of(connection: Connection, ids: Iterable[int]) -> dict[int, set[str]]:
+    """Delivery to the points that another message to its subscription has spoken of since it was queued: one that was
+    put back after it was, or that waited in another broadcast.
+    """
+    sql = text(
+        "SELECT d.id, o.told_before, o.said_before, o.said FROM deliveries d JOIN deliveries o ON o.number_hash ="
+        " d.number_hash AND o.subscription_id = d.subscription_id AND o.id <> d.id AND o.claimed_at > d.created_at"
+        f" AND o.state IN {_TAKEN_UP} WHERE d.id IN :ids"
+    )
+    found: dict[int, set[str]] = {}
+    if wanted := list(ids):
+        for id, *said in connection.execute(sql.bindparams(many("ids", int)), {"ids": wanted}):
+            found.setdefault(id, set()).update(points_in(*said))
+    return found
+
+
+def points_in(*said: str) -> set[str]:
+    """The points that any of `said` names."""
+    return {entry.point for one in said for entry in entries(one)}
 
 
 def retell(connection: Connection, item: Item) -> None:
@@ -241,10 +274,9 @@ def accept(connection: Connection, sent: Sequence[tuple[Item, str]], now: float)
     rows = [{"id": item.id, "attempt": item.attempt, "sid": sid, "now": now} for item, sid in sent]
     if not rows:
         return
-    waiting = text("SELECT id FROM deliveries WHERE id IN :ids AND state = 'queued'")
-    again = set(
-        connection.execute(waiting.bindparams(many("ids", int)), {"ids": [item.id for item, _ in sent]}).scalars()
-    )
+    now_in = text(f"SELECT id, state FROM deliveries WHERE id IN :ids{_held(connection)}")
+    found = connection.execute(now_in.bindparams(many("ids", int)), {"ids": [item.id for item, _ in sent]})
+    again = {row.id for row in found if row.state == State.QUEUED}
     for item, _ in sent:
         if item.id in again:  # taken for not sent meanwhile
             retell(connection, item)
@@ -376,7 +408,7 @@ def set_state(
 
 def begun(connection: Connection, broadcasts: Iterable[int], now: float) -> None:
     """The first message of these broadcasts has gone out: from now on residents know."""
-    for id in broadcasts:
+    for id in sorted(broadcasts):
         values = {"id": id, "now": now}
         connection.execute(
             text("UPDATE broadcasts SET started_at = :now WHERE id = :id AND started_at IS NULL"), values
@@ -408,6 +440,14 @@ def finish(connection: Connection, now: float) -> int:
         ),
         values,
     ).rowcount
+    connection.execute(  # a receipt may have queued something again while this could not be seen
+        text(
+            "UPDATE broadcasts SET state = :sending, finished_at = NULL WHERE state = :done AND finished_at > :since"
+            " AND EXISTS (SELECT 1 FROM deliveries d WHERE d.broadcast_id = broadcasts.id"
+            " AND d.channel IN ('text', 'call') AND d.state = 'queued')"
+        ),
+        {**values, "since": now - 86_400},
+    )
     empty_stopped(connection, now)
     return ended
 
@@ -524,3 +564,4 @@ def purge(connection: Connection, before: float, unanswered: float) -> None:
             " AND number_hash IN (SELECT number_hash FROM suppressions)"
         )
     )
+    connection.execute(text("DELETE FROM subscriptions WHERE number_hash IN (SELECT number_hash FROM suppressions)"))

@@ -19,7 +19,8 @@ STOP_REASON = "stop"
 _KNOWS = "excluded.state = 'active' AND excluded.told <> ''"
 # PostgreSQL takes a value that stands in two places for two types, unless it is told.
 _PLACE, _SERVICE = "CAST(:place AS VARCHAR)", "CAST(:service AS VARCHAR)"
-_HASHES = "(SELECT :h0 UNION SELECT :h1 UNION SELECT :h2 UNION SELECT :h3)"  # a number by each LOOKUP_KEY
+# A number by each LOOKUP_KEY. No subquery: a row that was waited for is compared with all of them again.
+_HASHES = "(:h0, :h1, :h2, :h3)"
 
 
 class Write(NamedTuple):
@@ -100,6 +101,7 @@ class People:
             "UPDATE deliveries SET number_sealed = :nothing, body = '', state = 'suppressed'"
             " WHERE number_hash IN (:hashes) AND state IN ('sending', 'unknown')"
         )
+        self._hold = prepared("UPDATE deliveries SET owner = owner WHERE number_hash IN (:hashes)")
         self._forget = prepared(
             "DELETE FROM deliveries WHERE number_hash IN (:hashes) AND state NOT IN ('sending', 'unknown')"
             " AND length(number_sealed) > 0"
@@ -152,9 +154,9 @@ class People:
     def stop(self, hashes: Sequence[bytes], at: float, reason: str = STOP_REASON) -> list[Write]:
         """Delete the number everywhere but as a hash on the list of those who are sent nothing, by each key."""
         by = _by(hashes)
-        # What is being taken up just now is waited for by the first and found by the second. Deliveries come before
-        # subscriptions, as where they are sent, so that nobody waits for one who waits for them.
-        steps = (self._forget, self._withdraw, self._leave, self._unsay)
+        # What is being taken up or settled just now is waited for by the first and seen by the others. Deliveries come
+        # before subscriptions, as where they are sent, so that nobody waits for one who waits for them.
+        steps = (self._hold, self._forget, self._withdraw, self._leave, self._unsay)
         gone = [Write(step, {**by, "nothing": b""}) for step in steps]
         kept = [Write(self._suppress, {"number_hash": h, "at": at, "reason": reason}) for h in hashes]
         return [*gone, *kept]

@@ -124,7 +124,8 @@ def queue_closed(connection: Connection, broadcast_id: int, since: float, subscr
         " AND s.service = n.service AND s.told = n.told WHERE n.news = 'closed_door'"
         f" AND {WANTS} AND NOT EXISTS ({_GOING}) ON CONFLICT DO NOTHING",
         f"{_STATUS} '', s.told, s.said, :now FROM subscriptions s JOIN push_broken b ON b.said = s.said"
-        f" WHERE s.said_at > :subscribed AND {WANTS} AND NOT EXISTS ({_GOING}) ON CONFLICT DO NOTHING",
+        f" WHERE EXISTS (SELECT 1 FROM push_broken) AND s.said_at > :subscribed AND {WANTS}"  # else all are read
+        f" AND NOT EXISTS ({_GOING}) ON CONFLICT DO NOTHING",
         "INSERT INTO deliveries (broadcast_id, kind, number_hash, number_sealed, channel, language, place, service,"
         " turn_id, state, said_before, created_at) SELECT :broadcast, 'follow_up', sender_hash, sender_sealed, way,"
         " language, place, service, id, 'queued', all_said, :now FROM (SELECT t.*, a.said AS all_said, row_number()"
@@ -142,7 +143,6 @@ def queue_closed(connection: Connection, broadcast_id: int, since: float, subscr
         " deliveries.number_hash) WHERE broadcast_id = :broadcast AND kind = 'status' AND id IN (SELECT min(d.id)"
         " FROM deliveries d JOIN push_asked a ON a.sender_hash = d.number_hash WHERE d.broadcast_id = :broadcast"
         " GROUP BY d.number_hash)",
-        "UPDATE turns SET said = '' WHERE said_at > :since AND said IN (SELECT said FROM push_broken)",
         "UPDATE deliveries SET state = 'superseded', settled_at = :now WHERE state = 'queued' AND kind = 'status'"
         " AND broadcast_id <> :broadcast AND EXISTS (SELECT 1 FROM deliveries n WHERE n.broadcast_id = :broadcast"
         " AND n.number_hash = deliveries.number_hash AND n.place = deliveries.place"
@@ -150,6 +150,12 @@ def queue_closed(connection: Connection, broadcast_id: int, since: float, subscr
     ):
         connection.execute(text(sql), values)
     return made
+
+
+def clear_asked(connection: Connection, since: float) -> None:
+    """Who asked is being told: their delivery remembers all the points that they were sent to."""
+    sql = "UPDATE turns SET said = '' WHERE said_at > :since AND said IN (SELECT said FROM push_broken)"
+    connection.execute(text(sql), {"since": since})
 
 
 def carry_over(connection: Connection, now: float) -> None:

@@ -38,8 +38,10 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.astimezone(UTC)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Always aware."""
-        return value if value is None or value.tzinfo else value.replace(tzinfo=UTC)
+        """Always aware, and in UTC."""
+        if value is None:
+            return None
+        return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
 
 
 def utc_param(seconds: float, name: str = "at") -> BindParameter[datetime]:

@@ -76,14 +76,15 @@ def prepared(where: str, url: str, messages: int) -> Service:
         )
     )
     rows = [
-        {"hash": service.vault.newest(number), "sealed": service.vault.seal(number)} for number in numbers(messages)
+        {"hash": service.vault.newest(number), "sealed": service.vault.seal(number), "no": False}
+        for number in numbers(messages)
     ]
     with service.database.write() as connection:
         connection.execute(
             text(
                 "INSERT INTO subscriptions (number_hash, number_sealed, channel, language, place, service, state,"
                 " exercise, told, said, said_at, created_at) VALUES (:hash, :sealed, 'text', 'sv', '12347', '',"
-                " 'active', 0, '', '', 0, 0)"
+                " 'active', :no, '', '', 0, 0)"
             ),
             rows,
         )

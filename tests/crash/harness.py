@@ -196,8 +196,8 @@ class World:
         return [
             Row(id, kind, state, numbers[bytes(hashed)], *more)
             for id, kind, state, hashed, *more in self.rows(
-                "SELECT id, kind, state, number_hash, subscription_id, told, body, provider_id, created_at, error"
-                " FROM deliveries"
+                "SELECT id, kind, state, number_hash, subscription_id, told, body, provider_id, created_at, error,"
+                " claimed_at FROM deliveries"
             )
         ]
 
@@ -560,13 +560,14 @@ def run(options: argparse.Namespace, folder: Path) -> tuple[Verdict, bool]:
             judge_posts(verdict, fake.posts, world.stopped, options.rate)
             verdict.odd += world.kept()
             report(verdict, killer, web, world, fake, took, quiet)
+            if options.keep:
+                world.write_down(folder, fake)
         finally:
             killer.end()
             nursery.end()
             web.end()
             if options.keep:
                 shutil.copytree(folder, options.keep, dirs_exist_ok=True)
-                world.write_down(options.keep, fake)
     return verdict, quiet
 
 

@@ -27,7 +27,7 @@ from responder.wiring import Service
 from tests import engines
 from tests.conftest import ZONE, Running, a_point
 
-pytestmark = pytest.mark.skipif(not engines.POSTGRESQL, reason="on SQLite no two transactions write at the same moment")
+pytestmark = pytest.mark.only_postgresql  # on SQLite no two transactions write at the same moment
 
 NUMBER = "+46701740605"
 STAMP = 1_795_000_000.0

@@ -152,7 +152,7 @@ class TestReady:
         watched.clock.pass_time(seconds=31)
         assert readyz(watched)[1][1].startswith("warning jobs:")
 
-    @pytest.mark.skipif(engines.POSTGRESQL, reason="its disk is elsewhere")
+    @pytest.mark.only_sqlite  # the disk of a server is elsewhere
     def test_little_room_on_the_disk_is_a_warning(self, watched: Running, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(monitor, "free_bytes", lambda _folder: monitor.LOW_DISK - 1)
         assert readyz(watched) == (
@@ -331,7 +331,7 @@ class TestHowItStands:
         assert value(samples, "reply_seconds_count", channel="text") >= 1
         assert not any(name.startswith("responder_queue") for name, _ in samples)
 
-    @pytest.mark.skipif(engines.POSTGRESQL, reason="SQLite's plans")
+    @pytest.mark.only_sqlite  # its plans
     @pytest.mark.parametrize("statement", ["DEPTH", "NEXT", "HELD"])
     def test_nothing_is_read_from_one_end_to_the_other(self, watched: Running, statement: str) -> None:
         with watched.database.read() as connection:

@@ -1,0 +1,1 @@
+"""Things that break under a running service."""
