@@ -92,7 +92,7 @@ class Jobs:
         self._leads_until = now + LEASE_SECONDS if is_leader else 0.0
         if now >= self._sends_until and senders > 1:  # the others give us our part when they next renew
             self._sends_from = now + RENEW_EVERY
-        self._sends_until, self._senders = now + LEASE_SECONDS, max(1, senders)
+        self._sends_until, self._senders = (now + LEASE_SECONDS if senders else 0.0), max(1, senders)
         if is_leader != was:
             log.info("leads" if is_leader else "does not lead")
 

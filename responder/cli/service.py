@@ -20,7 +20,7 @@ from responder.wiring import wire
 @click.command()
 @_plainly
 def jobs() -> None:
-    """Push changes, send, and keep house, until it is told to end. Run as many as you like: one works."""
+    """Push changes, send, and keep house, until it is told to end. Run as many as you like: all send, one leads."""
     settings = load_settings()
     logs.install(settings.log_format, settings.secrets)
     service = wire(settings)

@@ -16,12 +16,11 @@ from sqlalchemy.engine import Connection
 
 from responder.core.broadcast import Broadcast, State, Step, after, job
 from responder.store.broadcasts import add_line, change_broadcast, drop_due, read_under_way
-from responder.store.schedule import LEASE, leader
+from responder.store.schedule import FOREVER, LEASE, leader
 from responder.store.sequences import NEVER_TWICE, read_sequences, set_sequences
 from responder.store.tables import AuditRow, TurnRow
 
 HELD = "nobody (held since the restore, until `responder release`)"  # whoever holds the jobs' lease then
-FOREVER = 253_402_300_799.0  # the end of the year 9999
 IDS_LEFT_OUT = 10_000_000
 COUNTS_LEFT_OUT = 1_000_000  # of the counters by which processes see that points and places have changed
 SUBJECT = "database:restore"

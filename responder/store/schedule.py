@@ -15,6 +15,7 @@ PUSH = "push"  # look at whose answer has changed, once the change has settled
 SLOT = "slot"  # housekeeping, every quarter of an hour
 LEASE = "jobs"  # whoever holds it does the jobs
 SENDER = "sender:"  # and its name: a process that sends
+FOREVER = 253_402_300_799.0  # the end of the year 9999: a lease that nobody takes over
 _FORGOTTEN = 600  # seconds after which a sender that is gone is not kept any more
 DAY, HOUR = 86_400, 3_600
 SLOT_SECONDS = 900
@@ -61,14 +62,18 @@ def lead(connection: Connection, name: str, owner: str, now: float, seconds: flo
     sql = text(
         "INSERT INTO leases (name, owner, until) VALUES (:name, :owner, :until) ON CONFLICT (name) DO UPDATE SET"
         " owner = excluded.owner, until = excluded.until WHERE leases.owner = :owner OR leases.until <= :now"
-        " OR leases.until > :ahead"
+        " OR (leases.until > :ahead AND leases.until < :forever)"
     )
     values = {"name": name, "owner": owner, "until": now + seconds, "now": now, "ahead": now + seconds + AHEAD}
+    values["forever"] = FOREVER
     return connection.execute(sql, values).rowcount > 0
 
 
 def join(connection: Connection, owner: str, now: float, seconds: float) -> int:
-    """`owner` sends for the next `seconds`; how many do just now."""
+    """`owner` sends for the next `seconds`; how many do just now: 0 while a restore holds back what is sent."""
+    held = leader(connection, LEASE)
+    if held and held[1] >= FOREVER:
+        return 0
     lead(connection, SENDER + owner, owner, now, seconds)
     gone = text("DELETE FROM leases WHERE name LIKE :senders AND until < :before")
     connection.execute(gone, {"senders": f"{SENDER}%", "before": now - _FORGOTTEN})

@@ -12,11 +12,14 @@ from responder import jobs
 from responder.actions import deliver
 from responder.actions.housekeep import keep_house
 from responder.core.points import Status
+from responder.gateways import twilio_sender
 from responder.jobs import Jobs
+from responder.ports import Unclear
 from responder.store import outbox
 from tests import engines
+from tests.conftest import TOKEN
 from tests.fakes.twilio import Faults
-from tests.sending.conftest import MOBILE, OTHER, Line
+from tests.sending.conftest import ACCOUNT, MOBILE, OTHER, Line
 from tests.sending.test_deliver import ANNA, LEASE, announce, closed, subscribe
 
 HELD = 0.3  # seconds for which what waits for a transaction is seen to wait
@@ -411,3 +414,24 @@ def test_all_together_are_no_faster_than_the_rate_when_some_join(
     busiest = max(sum(at <= other < at + 10 for other in sent) for at in sent)
     assert 9 * rate <= busiest <= 11 * rate
     assert len(sent) > 14 * rate
+
+
+def test_a_request_that_was_frozen_before_it_was_written_is_not_written_any_more(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the last look and the first byte others may have sent the message."""
+    real = twilio_sender.monotonic
+    sender = twilio_sender.TwilioSender(ACCOUNT, TOKEN, line.fake.url, "http://svar", "+46770000000", "", "", 4, 2)
+
+    async def waking() -> None:
+        frozen = asyncio.create_task(sender.text(MOBILE, "Hej", "/r/1", 60))
+        await asyncio.sleep(0)  # it has set out, and is connecting
+        monkeypatch.setattr(twilio_sender, "monotonic", lambda: real() + 15)
+        with pytest.raises(Unclear):
+            await frozen
+        monkeypatch.setattr(twilio_sender, "monotonic", real)
+        await sender.text(OTHER, "Hej", "/r/2", 60)
+        await sender.close()
+
+    asyncio.run(waking())
+    assert [to for _, to in line.fake.posts] == [OTHER]

@@ -23,7 +23,7 @@ from responder.store.backup import BackupError, back_up, name_at, thin_out
 from responder.store.engine import Database, StoreAway
 from responder.store.restore import restore
 from responder.store.restored import is_held, release
-from responder.store.schedule import LEASE, lead
+from responder.store.schedule import LEASE, join, lead
 from tests import engines
 from tests.conftest import Clock, Running
 from tests.postgres import name_of
@@ -278,8 +278,10 @@ class TestRestore:
         with closing(Database(place.url)) as database, database.write() as connection:
             assert is_held(connection)
             assert not lead(connection, LEASE, "host-9", LATER.timestamp() + 1e9, 10)
+            assert join(connection, "host-9", LATER.timestamp(), 10) == 0, "nor does anybody send"
             assert release(connection, LATER, "anna")
             assert lead(connection, LEASE, "host-9", LATER.timestamp() + 1, 10)
+            assert join(connection, "host-9", LATER.timestamp() + 1, 10) == 1
             assert not release(connection, LATER, "anna")
         assert place.said("SELECT who FROM audit WHERE action = 'release'") == [("anna",)]
 
