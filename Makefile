@@ -52,9 +52,10 @@ segments: install ## our segment counter against Twilio's own (npm; without node
 	@PATH="$(CURDIR)/$(BIN):$$PATH" NODE_PATH=$(CURDIR)/build/node/node_modules \
 		$(BIN)/python -m tests.segments.against_twilio
 
-crash: install ## kill -9 at random while sending: nothing lost, nothing doubled (about 15 minutes)
+crash: install ## kill -9 at random while sending, on both engines: nothing lost, nothing doubled (about 25 minutes)
 	@$(BIN)/python -m tests.crash.harness --settle long $(ARGS)
 	@$(BIN)/python -m tests.crash.harness --settle short $(ARGS)
+	@$(BIN)/python -m tests.crash.harness --settle long --engine postgresql --senders 4 --restarts 1 $(ARGS)
 
 load: install ## 300 texts a second, floods ten times that, 200 calls at once (about 4 minutes)
 	@$(BIN)/python -m tests.load.run $(ARGS)
