@@ -77,10 +77,12 @@ class Desk:
         return datetime.fromtimestamp(seconds, UTC) if seconds else None
 
     def guard(self) -> AnyResponse | str | tuple[str, int] | None:
-        """Nobody comes in who may not."""
+        """Nobody comes in who may not, nor an address with a NUL, which names nothing and no database stores."""
         g.now = self.service.clock()
         g.language = cookie.get("language", DEFAULT)
         g.session = None
+        if "\0" in request.path or any("\0" in value for value in request.args.values()):
+            abort(404)
         rule: Rule | None = getattr(current_app.view_functions.get(request.endpoint or ""), "access", None)
         if rule is None:
             abort(500, "a route without a rule")

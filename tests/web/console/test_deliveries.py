@@ -32,7 +32,7 @@ def lost(console: Console) -> Console:
         connection.execute(
             text("INSERT INTO broadcasts (id, kind, template, state, version, priority, audience, texts, fallback,"
                  " operator, editors, approved_by, approved_version, reason, recipients, created_at, exercise) VALUES"
-                 " (7, 'message', 'free', 'sending', 1, 4, '', '{}', 'sv', 'anna', '[]', 'rule', 1, '', 1, :now, 0)"),
+                 " (7, 'message', 'free', 'sending', 1, 4, '', '{}', 'sv', 'anna', '[]', 'rule', 1, '', 1, :now, false)"),
             {"now": now},
         )  # fmt: skip
         connection.execute(
@@ -90,7 +90,7 @@ def subscribe(console: Console, place: str, many: int, first: int = 0) -> None:
             number = f"+467017{n:05d}"
             connection.execute(
                 text("INSERT INTO subscriptions (number_hash, number_sealed, channel, language, place, state, created_at,"
-                     " exercise) VALUES (:hash, :sealed, 'text', 'sv', :place, 'active', 1, 0)"),
+                     " exercise) VALUES (:hash, :sealed, 'text', 'sv', :place, 'active', 1, false)"),
                 {"hash": service.vault.newest(number), "sealed": service.vault.seal(number), "place": place},
             )  # fmt: skip
 

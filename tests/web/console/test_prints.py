@@ -12,6 +12,7 @@ from responder.core.points import Status, YesNo
 from responder.store import exercises, notes
 from responder.store.exercises import save_played
 from responder.web.console import STATIC
+from tests import engines
 from tests.conftest import NOW, Running, a_point
 from tests.web.console.conftest import Browser, Console
 
@@ -182,12 +183,12 @@ def test_broadcasts_of_the_last_day_are_told_with_their_recipients(console: Cons
     sql = (
         "INSERT INTO broadcasts (kind, template, exercise, state, version, priority, audience, texts, fallback, operator,"
         " editors, approved_by, approved_version, reason, recipients, created_at, started_at)"
-        " VALUES ('message', '', 0, 'done', 1, 4, '', '{}', '', 'anna', '[]', '', 0, '', ?, ?, ?)"
+        " VALUES ('message', '', false, 'done', 1, 4, '', '{}', '', 'anna', '[]', '', 0, '', ?, ?, ?)"
     )
-    with console.service.database.write() as connection:
+    with engines.peek(console.running.path) as looking:
         for recipients, ago in ((731, 3600), (999, 25 * 3600)):
             at = NOW.timestamp() - ago
-            connection.exec_driver_sql(sql, (recipients, at, at))
+            looking.execute(sql, (recipients, at, at))
     text = flat(browser.page(SITUATION))
     assert "731 mottagare" in text and "999 mottagare" not in text
 
