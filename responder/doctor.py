@@ -30,7 +30,6 @@ from responder.store.restored import HELD
 from responder.store.schedule import DAY, LEASE, leader, usage
 from responder.web.simulator import CREATOR
 
-LOW_DISK = 500_000_000  # bytes; below this a crisis may fill what is left
 AWAY, RESTORE = "The database is away", "Restore from a backup"  # chapters of RUNBOOK.md
 HELD_BACK = "jobs: nothing is pushed or sent since a restore; set the points to what they are, `responder release`"
 DISK_FULL = f"make room, or residents will be answered from memory only: see RUNBOOK.md, `{AWAY}`"
@@ -168,7 +167,7 @@ def _soundness(database: Database, clock: Clock) -> Iterator[Finding]:
         yield Finding(True, "database file is whole")
     for file in soundness.files(database)[:1]:
         free = soundness.free_bytes(file)
-        room = free >= LOW_DISK
+        room = free >= soundness.LOW_DISK
         yield Finding(room, f"disk of {file}: {free / 1e9:.1f} GB free{'' if room else f'; {DISK_FULL}'}")
     before = clock().timestamp()
     theirs = soundness.server_time(database)

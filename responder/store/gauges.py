@@ -10,7 +10,8 @@ from sqlalchemy.engine import Connection
 
 from responder.store.meter import SPEND
 from responder.store.outbox import sending
-from responder.store.schedule import DAY, LEASE, leader, usage
+from responder.store.restored import is_held
+from responder.store.schedule import DAY, FOREVER, LEASE, leader, usage
 from responder.store.tables import UNKNOWN
 
 CHANNELS = ("text", "call")
@@ -50,6 +51,7 @@ class Gauges:
     leads_until: float | None
     spent: float
     queues: dict[tuple[int, str], Queue] = field(default_factory=dict)
+    held: bool = False  # since a restore, until somebody releases it
 
     @property
     def work_since(self) -> float | None:
@@ -75,9 +77,9 @@ def read_gauges(connection: Connection, now: float) -> Gauges:
             since = max(first.created_at, first.not_before)
             if since <= now:
                 queue.since = min(since, queue.since) if queue.since is not None else since
-    leads_until = lease[1] if lease and lease[1] > now else None
+    leads_until = lease[1] if lease and now < lease[1] < FOREVER else None
     spent = usage(connection, SPEND, int(now // DAY))[1]
-    return Gauges(held[0], held[1], held[2], held[3], held[4], leads_until, spent, queues)
+    return Gauges(held[0], held[1], held[2], held[3], held[4], leads_until, spent, queues, is_held(connection))
 
 
 def takes_writes(connection: Connection, sqlite: bool) -> bool:

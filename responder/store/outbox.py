@@ -227,24 +227,22 @@ def _unnamed(connection: Connection, item: Item) -> str:
     """The points that `item` would have said are closed, without those that a later message spoke of."""
     later = text(
         "SELECT told_before, said_before, said FROM deliveries WHERE number_hash = :hash AND subscription_id = :id"
-        f" AND id <> :delivery AND claimed_at > :at AND state IN {_TAKEN_UP}"
+        " AND id <> :delivery AND claimed_at > :at"
+        " AND state IN ('sending', 'accepted', 'sent', 'delivered', 'unknown', 'failed')"
     )
     values = {"hash": item.number_hash, "id": item.subscription_id, "delivery": item.id, "at": item.claimed_at}
     spoken_of = {entry.point for row in connection.execute(later, values) for one in row for entry in entries(one)}
     return without(item.said_before or as_said(item.told_before), spoken_of)
 
 
-_TAKEN_UP = "('sending', 'accepted', 'sent', 'delivered', 'unknown', 'failed')"
-
-
 def spoken_of(connection: Connection, ids: Iterable[int]) -> dict[int, set[str]]:
     """Delivery to the points that another message to its subscription has spoken of since it was queued: one that was
-    put back after it was, or that waited in another broadcast.
+    put back after it was, or that waited in another broadcast. What failed has told nobody anything.
     """
     sql = text(
         "SELECT d.id, o.told_before, o.said_before, o.said FROM deliveries d JOIN deliveries o ON o.number_hash ="
         " d.number_hash AND o.subscription_id = d.subscription_id AND o.id <> d.id AND o.claimed_at > d.created_at"
-        f" AND o.state IN {_TAKEN_UP} WHERE d.id IN :ids"
+        " AND o.state IN ('sending', 'accepted', 'sent', 'delivered', 'unknown') WHERE d.id IN :ids"
     )
     found: dict[int, set[str]] = {}
     if wanted := list(ids):

@@ -9,6 +9,7 @@ from sqlalchemy import text
 from responder.store.engine import Database
 
 FAULTS_TOLD = 3
+LOW_DISK = 500_000_000  # bytes; below this a crisis may fill what is left
 
 
 class _TakenBack(Exception):

@@ -28,11 +28,10 @@ from responder.store.engine import NotUpgraded, StoreAway
 from responder.store.gauges import Gauges, read_gauges, takes_writes
 from responder.store.migrations import behind
 from responder.store.snapshot import View
-from responder.store.soundness import files, free_bytes
+from responder.store.soundness import LOW_DISK, files, free_bytes
 from responder.wiring import Service
 
 PATIENCE = 1.5  # seconds; a database that has not answered by then is away
-LOW_DISK = 500_000_000  # bytes
 OVERDUE = 30.0  # seconds that work may wait before somebody must lead; a dead leader is followed within 13
 _PRIORITIES = {priority.value: priority.name.lower() for priority in Priority}
 
@@ -181,6 +180,8 @@ def _memory(view: View | None, now: datetime) -> Finding:
 
 
 def _leader(gauges: Gauges, now: float) -> Finding:
+    if gauges.held:
+        return Finding("jobs", State.WARNING, "held since a restore: set the points, then `responder release`")
     if gauges.leads_until is not None:
         return Finding("jobs", State.OK, "a process leads")
     since = gauges.work_since

@@ -14,6 +14,7 @@ from responder.actions.announce import Outcome
 from responder.actions.housekeep import keep_house, rekey
 from responder.core.access import Operator, Role, shell
 from responder.core.points import Status
+from responder.store import outbox
 from tests.conftest import TOKEN, URL, a_point
 from tests.fakes.twilio import Answers, Faults
 from tests.sending.conftest import LANDLINE, MOBILE, OTHER, Line
@@ -687,6 +688,29 @@ def test_one_that_a_later_message_named_is_not_told_again(line: Line) -> None:
     line.reconcile()
     line.send()
     assert len(line.texts(MOBILE)) == seen
+
+
+@pytest.mark.parametrize(("became", "named"), [("delivered", True), ("unknown", True), ("failed", False)])
+def test_a_door_counts_as_named_unless_the_message_that_named_it_failed(line: Line, became: str, named: bool) -> None:
+    """Two messages to one subscription: the second, which waits, need not name what the first has told."""
+    subscribe(line)
+    line.set("near", Status.CLOSED)
+    line.push()
+    with line.service.database.write() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO deliveries (broadcast_id, kind, number_hash, number_sealed, channel, language, place, serial,"
+                " subscription_id, state, said_before, told_before, claimed_at, created_at) SELECT broadcast_id, kind,"
+                " number_hash, number_sealed, channel, language, place, 'first', subscription_id, :became, said_before,"
+                " told_before, created_at + 1, created_at FROM deliveries WHERE kind = 'status'"
+            ),
+            {"became": became},
+        )
+        (waits,) = connection.execute(
+            text("SELECT id FROM deliveries WHERE kind = 'status' AND state = 'queued'")
+        ).one()
+        spoken = outbox.spoken_of(connection, [waits])
+    assert ("near" in spoken.get(waits, set())) is named
 
 
 def test_what_is_put_back_is_not_named_again_once_another_message_has_named_it(line: Line) -> None:

@@ -16,6 +16,7 @@ from responder.store import gauges
 from responder.store.engine import Database
 from responder.store.meter import SPEND
 from responder.store.migrations import upgrade
+from responder.store.restored import hold
 from responder.store.schedule import DAY, LEASE, add_usage, lead
 from responder.web import monitor
 from tests import engines
@@ -147,6 +148,12 @@ class TestReady:
         with watched.database.write() as connection:
             lead(connection, LEASE, "somebody", watched.clock.now.timestamp(), 10)
         assert "ok jobs: a process leads" in readyz(watched)[1]
+
+    def test_what_a_restore_holds_back_is_no_leader(self, watched: Running) -> None:
+        with watched.database.write() as connection:
+            hold(connection, watched.clock.now, "anna")
+        assert "warning jobs: held since a restore: set the points, then `responder release`" in readyz(watched)[1]
+        assert scrape(watched)[("responder_leader", ())] == 0
 
     def test_a_change_that_nobody_pushes_is_a_warning_too(self, watched: Running) -> None:
         watched.clock.pass_time(seconds=31)
