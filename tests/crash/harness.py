@@ -38,7 +38,6 @@ from sqlalchemy import text
 
 from responder.actions import load, publish
 from responder.core.access import shell
-from responder.core.places import PlaceKind
 from responder.core.points import Status
 from responder.core.told import at
 from responder.settings import Settings
@@ -51,6 +50,7 @@ from tests.conftest import TOKEN, ZONE, a_point
 from tests.crash.processes import Jobs, Nursery, Web, wait_for
 from tests.crash.runner import SABOTAGE
 from tests.crash.verdict import OVER, SPAN, Follower, Row, Verdict, after_stopp, delivery_of, judge, judge_posts
+from tests.fakes.followers import follow
 from tests.fakes.twilio import FakeTwilio, Faults
 from tests.postgres import Server, server
 
@@ -123,33 +123,7 @@ class World:
         with database.write() as connection:
             save_points(connection, [p for area in AREAS for p in _points(area)], {}, utc_now())
         self.service = wire(self.settings)
-        self._subscribe()
-
-    def _subscribe(self) -> None:
-        """Everybody follows a place, and knows its answer."""
-        vault, now = self.service.vault, utc_now()
-        view = self.service.snapshot.read(now)
-        standing = at(view.board, now)
-        here = [
-            [p for p in view.gazetteer.by_code.values() if p.district == area and p.kind is PlaceKind.POSTCODE]
-            for area in AREAS
-        ]
-        places = [place for group in here for place in group[:POSTCODES]]
-        rows = [
-            {"hash": vault.newest(number), "sealed": vault.seal(number), "place": place.code, "no": False,
-             "told": standing.key(place, ""), "at": now.timestamp()}
-            for number, place in zip(self.numbers, places * (len(self.numbers) // len(places) + 1), strict=False)
-        ]  # fmt: skip
-        with self.service.database.write() as connection:
-            connection.execute(
-                text(
-                    "INSERT INTO subscriptions (number_hash, number_sealed, channel, language, place, service, state,"
-                    " exercise, told, said, said_at, created_at) VALUES (:hash, :sealed, 'text', 'sv', :place, '',"
-                    " 'active', :no, :told, '', 0, :at)"
-                ),
-                rows,
-            )
-            connection.execute(text("DELETE FROM due WHERE job = 'push'"))
+        follow(self.service, self.numbers, AREAS, POSTCODES, utc_now())
 
     def rows(self, question: str) -> list[tuple]:  # type: ignore[type-arg]
         """Rows of the database. Waits for a server that is being restarted."""

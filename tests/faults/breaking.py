@@ -12,8 +12,9 @@ from pathlib import Path
 import psycopg
 
 from responder.store.engine import StoreAway
+from tests.crash.processes import wait_for
 from tests.fakes.twilio import FakeTwilio
-from tests.faults.processes import Jobs, jobs, wait_for
+from tests.faults.processes import Jobs, jobs
 from tests.faults.stores import Store
 from tests.faults.world import World
 

@@ -6,8 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -83,13 +82,3 @@ def jobs(environment: Mapping[str, str], log: Path, shifted: bool) -> Jobs:
     """`responder jobs`; `shifted`: on the clock of the harness."""
     plain = ["-c", "from responder.cli import main; main(['jobs'])"]
     return Jobs(["-m", "tests.faults.entry"] if shifted else plain, environment, log)
-
-
-def wait_for(condition: Callable[[], bool], seconds: float, every: float = 0.05) -> bool:
-    """Whether `condition` became true in time."""
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            return False
-        time.sleep(every)
-    return True

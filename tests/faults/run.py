@@ -33,10 +33,11 @@ from responder.store.engine import StoreAway
 from responder.wiring import utc_now
 from tests.bench.reply import ROOT, free_port
 from tests.conftest import TOKEN
+from tests.crash.processes import wait_for
 from tests.fakes.twilio import FakeTwilio, Faults
 from tests.faults.breaking import FAULTS, Bed, Fault
 from tests.faults.entry import Moved
-from tests.faults.processes import tied, wait_for, web
+from tests.faults.processes import tied, web
 from tests.faults.residents import Answer, Heard, Ledger, Residents
 from tests.faults.stores import STORES, CannotBreak, loosen
 from tests.faults.verdict import Found, compare

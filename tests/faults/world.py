@@ -12,12 +12,9 @@ from datetime import datetime, timedelta
 from itertools import count
 from pathlib import Path
 
-from sqlalchemy import text
-
 from responder.actions import load, publish
 from responder.actions.deliver import PUSH_AGAIN
 from responder.core.access import shell
-from responder.core.places import PlaceKind
 from responder.core.points import Point, Status
 from responder.core.told import at
 from responder.settings import Settings
@@ -27,6 +24,7 @@ from responder.store.schedule import LEASE
 from responder.wiring import Service, utc_now, wire
 from tests.conftest import TOKEN, ZONE, a_point
 from tests.crash.verdict import Follower, Row
+from tests.fakes.followers import follow
 from tests.fakes.twilio import FakeTwilio
 from tests.faults.entry import Moved
 from tests.faults.stores import Store
@@ -97,35 +95,7 @@ class World:
             save_points(connection, [p for area in AREAS for p in _points(area, self.clock())], {}, self.clock())
         database.close()
         self.service = wire(Settings(_env_file=None), self.clock)  # type: ignore[call-arg]
-        self._subscribe()
-
-    def _subscribe(self) -> None:
-        """Everybody follows a place, and knows its answer."""
-        vault, now = self.service.vault, self.clock()
-        view = self.service.snapshot.read(now)
-        standing = at(view.board, now)
-        all_places = view.gazetteer.by_code.values()
-        streets = [p for p in all_places if p.kind is PlaceKind.POSTCODE and not p.is_box]
-        here = [[place for place in streets if place.district == area] for area in AREAS]
-        places = [place for group in here for place in group[:POSTCODES]]
-        self.codes = [place.code for place in places]
-        rows = [
-            {
-                "hash": vault.newest(number), "sealed": vault.seal(number), "place": place.code,
-                "told": standing.key(place, ""), "at": now.timestamp(),
-            }
-            for number, place in zip(self.numbers, places * (len(self.numbers) // len(places) + 1), strict=False)
-        ]  # fmt: skip
-        with self.service.database.write() as connection:
-            connection.execute(
-                text(
-                    "INSERT INTO subscriptions (number_hash, number_sealed, channel, language, place, service, state,"
-                    " exercise, told, said, said_at, created_at) VALUES (:hash, :sealed, 'text', 'sv', :place, '',"
-                    " 'active', :no, :told, '', 0, :at)"
-                ),
-                [{**row, "no": False} for row in rows],
-            )
-            connection.execute(text("DELETE FROM due WHERE job = 'push'"))
+        self.codes = follow(self.service, self.numbers, AREAS, POSTCODES, self.clock())
 
     def waiting(self) -> int:
         """How many deliveries are not over."""
