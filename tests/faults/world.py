@@ -177,7 +177,8 @@ class World:
         return [
             Row(id, kind, state, numbers.get(bytes(hashed), "?"), *more)
             for id, kind, state, hashed, *more in self.store.rows(
-                "SELECT id, kind, state, number_hash, subscription_id, told, body, provider_id, created_at, error"
+                "SELECT id, kind, state, number_hash, subscription_id, told, body, provider_id, created_at, error,"
+                " claimed_at"
                 " FROM deliveries"
             )
         ]
