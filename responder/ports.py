@@ -8,6 +8,8 @@ from typing import Protocol
 from responder.core.telling import Spoken
 from responder.core.wording import Channel
 
+TWILIO, ELKS, MODEM = "twilio", "46elks", "modem"  # names of gateways
+
 
 class Clock(Protocol):
     """Tells the time."""
@@ -31,6 +33,7 @@ class Inbound:
     call: str = ""  # the provider's id of the call
     turn: int = 0  # how many turns of the call came before
     sure: float = 1.0  # 0 to 1, of speech
+    gateway: str = TWILIO  # by whom it came in, and its answer goes back
     handled: str = ""  # "STOP", "START" or "HELP" where the provider has answered already (its own opt-out)
 
 
@@ -85,6 +88,8 @@ class Sent:
 class Sender(Protocol):
     """Sends one text or call at a time. `receipts`: the path and query that the provider reports to."""
 
+    calls: bool  # whether it can call
+
     async def text(self, number: str, body: str, receipts: str, valid: int) -> str:
         """Send a text that loses its meaning in `valid` seconds; the provider's id. Raises NotSent, Unclear."""
         ...
@@ -106,6 +111,8 @@ class Gateway(Protocol):
     """A provider: proves its requests, reads them, and is told what to answer."""
 
     real: bool  # whether real residents are at the other end: then no demo point may be told
+    text_type: str  # the content type of its documents for a text ...
+    voice_type: str  # ... and for a turn of a call
 
     def genuine(self, target: str, form: Mapping[str, list[str]], signature: str | None) -> bool:
         """Whether the provider itself sent `form` to `target` (raw path and query)."""

@@ -38,7 +38,7 @@ class Settings(BaseSettings):
     twilio_call_from: str = ""
     twilio_api_url: str = ""
     flows_dir: Path = Path(__file__).resolve().parent.parent / "flows"
-    gateway: str = Field(default="recorder", pattern="^(twilio|recorder)$")
+    gateway: str = Field(default="recorder", pattern="^(recorder|twilio|46elks|modem)(,(twilio|46elks|modem))*$")
     sender_name: str = "Stockholms stad"
     helpline_number: str = "113 13"
     stale_after: float = Field(default=12, gt=0)
@@ -103,7 +103,12 @@ class Settings(BaseSettings):
     @property
     def real(self) -> bool:
         """Whether real residents are at the other end."""
-        return self.gateway == "twilio"
+        return not self.gateway.startswith("recorder")
+
+    @property
+    def gateways(self) -> tuple[str, ...]:
+        """The names of all gateways, the preferred first. The recorder stands in for Twilio."""
+        return tuple(dict.fromkeys(self.gateway.replace("recorder", "twilio").split(",")))
 
     def check(self) -> None:
         """Raise SettingsError if nobody can start on this: too few or many keys, and if this is a real service a secret
@@ -114,7 +119,7 @@ class Settings(BaseSettings):
             if self.twilio_api_url and not _LOOPBACK.match(self.twilio_api_url):
                 faults.append("TWILIO_API_URL must be on this machine")
             if faults:
-                raise SettingsError("GATEWAY=recorder does not start: " + "; ".join(faults))
+                raise SettingsError(f"GATEWAY={self.gateway} does not start: " + "; ".join(faults))
             return
         faults = [
             f"{name.upper()} is {'missing' if not getattr(self, name) else 'at its default'}"
@@ -131,7 +136,7 @@ class Settings(BaseSettings):
         if not self.public_url.startswith("https://"):
             faults.append("PUBLIC_URL must begin with https://")
         if faults:
-            raise SettingsError("GATEWAY=twilio does not start: " + "; ".join(faults))
+            raise SettingsError(f"GATEWAY={self.gateway} does not start: " + "; ".join(faults))
 
 
 def load_settings(**overrides: object) -> Settings:

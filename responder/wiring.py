@@ -1,6 +1,7 @@
 """Where the objects meet, and the only place that reads the clock."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -19,7 +20,7 @@ from responder.flowfiles import load
 from responder.gateways.recorder import RecorderGateway, RecorderSender
 from responder.gateways.twilio import TwilioGateway
 from responder.gateways.twilio_sender import TwilioSender
-from responder.ports import Clock, Gateway, Sender
+from responder.ports import TWILIO, Clock, Gateway, Sender
 from responder.settings import Settings, SettingsError, key_list
 from responder.store.engine import Database, StoreAway
 from responder.store.meter import Meter
@@ -45,7 +46,7 @@ class Service:
     flow: Flow
     database: Database
     snapshot: Snapshot
-    gateway: Gateway
+    gateways: Mapping[str, Gateway]
     answerer: Answerer
     receiver: Receiver
     vault: Vault
@@ -70,8 +71,8 @@ class Service:
             number_per_day=settings.number_per_day,
         )
         return Deliverer(
-            self.database, self.snapshot, self.messages, self.manner, self.gateway, _sender(settings), self.vault,
-            self.people, self.clock, limits, owner,
+            self.database, self.snapshot, self.messages, self.manner, self.gateways[TWILIO], _sender(settings),
+            self.vault, self.people, self.clock, limits, owner,
         )  # fmt: skip
 
     @property
@@ -110,7 +111,9 @@ def wire(settings: Settings, clock: Clock = utc_now) -> Service:
         return snapshot.view.gazetteer.spoken if snapshot.view else ()
 
     kind = TwilioGateway if settings.real else RecorderGateway
-    gateway = kind(settings.public_url, settings.twilio_auth_token, flow, hints)
+    gateways: dict[str, Gateway] = {
+        TWILIO: kind(settings.public_url, settings.twilio_auth_token, flow, hints),
+    }
     manner = Manner(
         settings.sender_name, settings.helpline_number, settings.timezone, stale_after, settings.retain_days
     )
@@ -123,7 +126,7 @@ def wire(settings: Settings, clock: Clock = utc_now) -> Service:
     finally:
         database.engine.dispose()  # nothing open may be inherited by a forked worker
     if demo:
-        raise SettingsError(f"GATEWAY=twilio does not start on demo points: {', '.join(demo[:5])}")
+        raise SettingsError(f"GATEWAY={settings.gateway} does not start on demo points: {', '.join(demo[:5])}")
     people = People(database)
     meter = Meter(database, settings.number_per_day, settings.prefix_per_hour, settings.spend_per_day)
     reach = Reach(
@@ -132,16 +135,16 @@ def wire(settings: Settings, clock: Clock = utc_now) -> Service:
         settings.price_segment,
         settings.price_call,
     )
-    answerer = Answerer(flow, manner, gateway, Turns(database), snapshot, vault, clock, people, meter, reach)
+    answerer = Answerer(flow, manner, gateways, Turns(database), snapshot, vault, clock, people, meter, reach)
     messages = Messages(flow)
-    receiver = Receiver(database, people, vault, messages, gateway)
+    receiver = Receiver(database, people, vault, messages, gateways)
     return Service(
         settings,
         clock,
         flow,
         database,
         snapshot,
-        gateway,
+        gateways,
         answerer,
         receiver,
         vault,

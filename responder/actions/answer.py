@@ -7,7 +7,7 @@ view in memory and says from when it is.
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from time import monotonic, sleep
@@ -77,7 +77,7 @@ class Answerer:
         self,
         flow: Flow,
         manner: Manner,
-        gateway: Gateway,
+        gateways: Mapping[str, Gateway],
         turns: Turns,
         snapshot: Snapshot,
         vault: Vault,
@@ -86,7 +86,7 @@ class Answerer:
         meter: Meter,
         reach: Reach,
     ) -> None:
-        self._flow, self._manner, self._gateway = flow, manner, gateway
+        self._flow, self._manner, self._gateways = flow, manner, gateways
         self._turns, self._snapshot, self._vault, self._clock = turns, snapshot, vault, clock
         self._people, self._meter, self._reach = people, meter, reach
         self._purged_at = 0.0
@@ -95,7 +95,7 @@ class Answerer:
 
     def respond(self, inbound: Inbound) -> str:
         """The provider's document that answers `inbound`, recorded before it is returned."""
-        render = self._gateway.text_reply if inbound.channel is Channel.TEXT else self._gateway.voice_reply
+        render = self._render(inbound.gateway, inbound.channel)
         try:
             return self._settled(inbound, render)
         except StoreAway as error:
@@ -151,10 +151,9 @@ class Answerer:
         """Forget where a call stood, once it is over. Raises StoreAway."""
         self._turns.end(self._vault.hashes(call))
 
-    def unavailable(self, channel: Channel) -> str:
-        """The document for when nothing else can be said."""
-        render = self._gateway.text_reply if channel is Channel.TEXT else self._gateway.voice_reply
-        return render(self._unavailable(channel, Voiceover(self._manner, self._clock())))
+    def unavailable(self, channel: Channel, gateway: str) -> str:
+        """The document of a gateway for when nothing else can be said."""
+        return self._render(gateway, channel)(self._unavailable(channel, Voiceover(self._manner, self._clock())))
 
     def busy(self, inbound: Inbound, sentence: str) -> str:
         """The document that tells who cannot be answered now so, by the sentence of this key. Nothing is read, recorded
@@ -162,16 +161,20 @@ class Answerer:
         yet which is theirs; a call under way is kept, and asks again.
         """
         text, now = inbound.channel is Channel.TEXT, self._clock()
+        render = self._render(inbound.gateway, inbound.channel)
         if text and not self._answerable(inbound):
-            return self._gateway.text_reply(Outbound())
+            return render(Outbound())
         session = in_their_language(self._flow, self._new(inbound.channel).session, inbound.text)
         others = () if text else tuple(code for code in self._flow.languages if code != session.language)
         turn = Turn(session, tuple(Say(sentence, language=code) for code in (session.language, *others)), ends=True)
         said = self._told(turn, Voiceover(self._manner, now), inbound.turn)[0]
         if not text and not inbound.begins:
-            return self._gateway.hold(said, inbound.turn)
-        outbound = self._metered(inbound, turn, said, now)[1]
-        return (self._gateway.text_reply if text else self._gateway.voice_reply)(outbound)
+            return self._gateways[inbound.gateway].hold(said, inbound.turn)
+        return render(self._metered(inbound, turn, said, now)[1])
+
+    def _render(self, gateway: str, channel: Channel) -> Callable[[Outbound], str]:
+        through = self._gateways[gateway]
+        return through.text_reply if channel is Channel.TEXT else through.voice_reply
 
     def _recorded(self, inbound: Inbound, render: Callable[[Outbound], str]) -> str:
         now = self._clock()
@@ -204,6 +207,7 @@ class Answerer:
             reply_sealed=self._vault.seal(document),
             outcome="silenced" if silenced else turn.session.node,
             at=stamp,
+            gateway=inbound.gateway,
             sender_hash=self._vault.newest(inbound.sender),
             sender_sealed=self._vault.seal(inbound.sender),
             body_sealed=self._vault.seal(clean(inbound.text)),

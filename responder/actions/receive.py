@@ -1,6 +1,7 @@
 """What comes back about a delivery: receipts, in any order and number, and the key that was pressed on a call."""
 
 import logging
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
 
@@ -22,9 +23,11 @@ _ATTEMPTS = 5
 class Receiver:
     """Takes in receipts and keys."""
 
-    def __init__(self, database: Database, people: People, vault: Vault, messages: Messages, gateway: Gateway) -> None:
+    def __init__(
+        self, database: Database, people: People, vault: Vault, messages: Messages, gateways: Mapping[str, Gateway]
+    ) -> None:
         self._db, self._people, self._vault = database, people, vault
-        self._messages, self._gateway = messages, gateway
+        self._messages, self._gateways = messages, gateways
 
     def receipt(self, delivery: int, receipt: Receipt, now: datetime) -> State | None:
         """Move a delivery on; its state then, or None if there is no such delivery. Raises StoreAway."""
@@ -76,7 +79,7 @@ class Receiver:
             hashes = self._vault.hashes(self._vault.open(item.number_sealed))
             self._people.do(self._people.stop(hashes, stamp, str(OPTED_OUT)))
 
-    def key(self, delivery: int, digits: str, now: datetime) -> str:
+    def key(self, gateway: str, delivery: int, digits: str, now: datetime) -> str:
         """The document that answers a key pressed on a call of ours: 9 ends everything, 1 agrees. Raises StoreAway."""
         with self._db.read() as connection:
             item = outbox.delivery(connection, delivery)
@@ -90,4 +93,4 @@ class Receiver:
             self._people.do([*self._people.lift(hashes), *self._people.agree(hashes)])
             said = "push.agreed"
         spoken = self._messages.sentence(said, item.language if item else "")
-        return self._gateway.call_document(spoken, (), (), "")
+        return self._gateways[gateway].call_document(spoken, (), (), "")

@@ -35,6 +35,7 @@ class TwilioGateway:
     """One Twilio account. `hints`: tells the names to expect in speech."""
 
     real = True
+    text_type = voice_type = "text/xml; charset=utf-8"
 
     def __init__(self, public_url: str, auth_token: str, flow: Flow, hints: Callable[[], tuple[str, ...]]) -> None:
         self._public_url = public_url

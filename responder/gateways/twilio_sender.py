@@ -36,6 +36,8 @@ _EVENTS = ["initiated", "ringing", "answered", "completed"]
 class TwilioSender:
     """One account: texts come from `number` or the `service`, calls from `caller`. Lives in one event loop."""
 
+    calls = True
+
     def __init__(
         self,
         account: str,

@@ -21,7 +21,7 @@ FOLLOW_UP = "follow_up"  # to somebody who asked, of a point that has closed sin
 
 _COLUMNS = (
     "id, broadcast_id, kind, number_hash, number_sealed, channel, language, place, service, subscription_id, turn_id,"
-    " state, told, told_before, said, said_before, attempt, owner, claimed_at, looked, body, provider_id"
+    " state, told, told_before, said, said_before, attempt, owner, claimed_at, looked, body, provider_id, gateway, via"
 )
 
 
@@ -51,6 +51,8 @@ class Item:
     looked: int
     body: str
     provider_id: str
+    gateway: str
+    via: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,7 @@ class Closing:
     sender_hash: bytes
     sender_sealed: bytes
     body_sealed: bytes
+    gateway: str
     way: str = ""
     language: str = ""
     place: str = ""

@@ -141,6 +141,7 @@ class TurnRow(SQLModel, table=True):
     body_sealed: bytes = Field(sa_type=LargeBinary)
     way: str = ""
     language: str = ""
+    gateway: str = "twilio"
     place: str = ""
     service: str = ""
     said: str = ""
@@ -226,7 +227,8 @@ class DeliveryRow(SQLModel, table=True):
 
     Unique by broadcast and number; a status push adds the place it is about, a request the turn that made it.
     `number_sealed` is emptied by STOPP. `target`: key of the answer it was made for; `told`, `said`: as rendered;
-    `told_before`, `said_before`: what comes back if it turns out not to have been sent.
+    `told_before`, `said_before`: what comes back if it turns out not to have been sent. `gateway`: through whom this
+    attempt goes or went, which alone knows of it; `via`: the only one that it may go through, "" for any.
     """
 
     __tablename__ = "deliveries"
@@ -256,6 +258,8 @@ class DeliveryRow(SQLModel, table=True):
     looked: int = 0  # how often the provider was asked what became of it
     body: str = Field(default="", sa_type=Text)
     segments: int = 0
+    gateway: str = ""
+    via: str = ""
     provider_id: str = ""
     error: int = 0
     created_at: float
@@ -293,6 +297,8 @@ class OperatorRow(SQLModel, table=True):
     invite_hash: str = ""
     invite_until: float = 0.0
     language: str = "sv"
+    phone_hash: bytes = Field(default=b"", sa_type=LargeBinary, index=True)
+    paper_codes: str = "[]"  # JSON: keyed hashes of the printed single-use codes that are left
 
 
 class SessionRow(SQLModel, table=True):
@@ -385,6 +391,92 @@ class ReportRow(SQLModel, table=True):
     signed_by: str = ""
     signed_at: float | None = None
     note: str = Field(default="", sa_type=Text)
+
+
+class GatewayRow(SQLModel, table=True):
+    """What an operator has said of a gateway: `mode` "auto" (by its health), "off" or "only"."""
+
+    __tablename__ = "gateways"
+    name: str = Field(primary_key=True)
+    mode: str
+    who: str
+    at: float
+
+
+class GatewayHealthRow(SQLModel, table=True):
+    """How a gateway does, as the process `owner` sees it: `state` "up" or "down", the share of its last requests that
+    failed, their median seconds, and when one last succeeded. For people to look at; each process goes by its own.
+    """
+
+    __tablename__ = "gateway_health"
+    name: str = Field(primary_key=True)
+    owner: str = Field(primary_key=True)
+    state: str
+    failed: float
+    latency: float
+    last_success: float
+    at: float
+
+
+class PointNumberRow(SQLModel, table=True):
+    """The short number by which a point is named on a phone. It is never given to another."""
+
+    __tablename__ = "point_numbers"
+    number: int = Field(primary_key=True)
+    point: str = Field(unique=True)
+
+
+class WishRow(SQLModel, table=True):
+    """What an operator has asked for by phone, and proved to be theirs; done on their second word, until `until`.
+    One a phone and channel: a newer one replaces it. `command`: JSON, with the version of what they were shown.
+    """
+
+    __tablename__ = "wishes"
+    key: bytes = Field(sa_type=LargeBinary, primary_key=True)
+    operator: str
+    command: str = Field(sa_type=Text)
+    created_at: float
+    until: float
+
+
+class HostRow(SQLModel, table=True):
+    """Somebody at a point who is asked by text whether it is open."""
+
+    __tablename__ = "hosts"
+    id: int | None = Field(default=None, primary_key=True)
+    point: str = Field(index=True)
+    name: str
+    number_hash: bytes = Field(sa_type=LargeBinary, index=True)
+    number_sealed: bytes = Field(sa_type=LargeBinary)
+    created_by: str
+    created_at: float
+    removed_at: float | None = None
+
+
+class QuestionRow(SQLModel, table=True):
+    """A question to a host, its two-digit `code`, and what they answered: "", "yes", "full" or "no"."""
+
+    __tablename__ = "questions"
+    id: int | None = Field(default=None, primary_key=True)
+    host: int = Field(index=True)
+    code: str
+    asked_at: float
+    until: float
+    tries: int = 0
+    answer: str = ""
+    answered_at: float | None = None
+
+
+class KitRow(SQLModel, table=True):
+    """A copy that went out on a laptop. `base`: JSON, how things stood when it was made; `here`: this is that copy."""
+
+    __tablename__ = "kits"
+    id: str = Field(primary_key=True)
+    made_by: str
+    made_at: float
+    base: str = Field(sa_type=Text)
+    here: bool = False
+    merged_at: float | None = None
 
 
 class DueRow(SQLModel, table=True):

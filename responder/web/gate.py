@@ -24,7 +24,7 @@ from urllib.parse import unquote_plus
 from responder import metrics
 from responder.core.dialogue import may_stop
 from responder.core.wording import Channel
-from responder.ports import Inbound, Outbound
+from responder.ports import TWILIO, Inbound, Outbound
 from responder.web.allowance import Allowance
 from responder.web.line import ARRIVALS, Kind, Line
 from responder.web.signed import FORM, Form, TooLarge, first, read_body, signed_form
@@ -83,7 +83,7 @@ class Gate:
         a_minute = service.settings.number_per_minute
         self._texts, self._stops = Allowance(a_minute, 60 / a_minute), Allowance(STOPS, STOPS_EVERY)
         self._shorts = Allowance(SHORTS, SHORTS_EVERY)
-        self._nothing = service.gateway.text_reply(Outbound())
+        self._nothing = service.gateways[TWILIO].text_reply(Outbound())
         self._lock = threading.Lock()
         self._outcomes: Counter[tuple[str, str]] = Counter()
         self._said: dict[tuple[str, str], tuple[float, int]] = {}
@@ -99,7 +99,7 @@ class Gate:
             body = read_body(environ)
         except TooLarge:
             return self._refuse(start_response, kind, "too large", HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
-        form = signed_form(self._service.gateway, environ, body)
+        form = signed_form(self._service.gateways[TWILIO], environ, body)
         if form is None:
             return self._refuse(start_response, kind, "forged", HTTPStatus.FORBIDDEN)
         environ[FORM] = form
@@ -145,7 +145,7 @@ class Gate:
         if self._enter(self._residents, kind):
             return self._let_in(environ, start_response, kind, self._residents)
         if kind is STOP and inbound is None:  # a key on a call of ours
-            return self._reply(start_response, kind, "short", self._service.answerer.unavailable(Channel.VOICE))
+            return self._reply(start_response, kind, "short", self._service.answerer.unavailable(Channel.VOICE, TWILIO))
         if inbound is None:  # nothing that a view could read
             return self._reply(start_response, kind, "nothing", self._nothing)
         if inbound.channel is Channel.TEXT and not self._shorts.take(inbound.sender, self._clock()):
@@ -155,7 +155,7 @@ class Gate:
 
     def _read(self, environ: "WSGIEnvironment", kind: Kind, form: Form) -> Inbound | None:
         """What came in, as far as it can be read without a view."""
-        gateway, fields = self._service.gateway, first(form)
+        gateway, fields = self._service.gateways[TWILIO], first(form)
         try:
             if kind is TEXT:
                 return gateway.read_text(fields)

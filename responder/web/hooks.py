@@ -11,7 +11,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from responder import metrics
 from responder.core.wording import Channel
 from responder.gateways.twilio import EMPTY
-from responder.ports import Inbound
+from responder.ports import TWILIO, Inbound
 from responder.store.engine import StoreAway
 from responder.web import monitor as monitoring
 from responder.web.access import Access, access
@@ -25,6 +25,7 @@ def blueprint(service: Service) -> Blueprint:
     """The routes of `service`."""
     hooks = Blueprint("hooks", __name__)
     monitor = monitoring.Monitor(service)
+    gateway = service.gateways[TWILIO]
 
     def answered(read: Callable[[dict[str, str]], Inbound], form: Form, channel: Channel) -> Response:
         try:
@@ -37,20 +38,20 @@ def blueprint(service: Service) -> Blueprint:
         except Exception:  # whatever it is, somebody waits for an answer
             log.exception("%s could not be answered", inbound.id)
             metrics.inbound(channel, "unavailable")
-            return _xml(service.answerer.unavailable(channel))
+            return _xml(service.answerer.unavailable(channel, TWILIO))
 
     @hooks.post("/twilio/sms")
     @access(Access.PROVIDER)
     @_provider
     def text(form: Form) -> Response:
-        return answered(service.gateway.read_text, form, Channel.TEXT)
+        return answered(gateway.read_text, form, Channel.TEXT)
 
     @hooks.post("/twilio/voice", defaults={"turn": 0})
     @hooks.post("/twilio/voice/<int:turn>")
     @access(Access.PROVIDER)
     @_provider
     def voice(form: Form, turn: int) -> Response:
-        return answered(lambda fields: service.gateway.read_call(fields, turn), form, Channel.VOICE)
+        return answered(lambda fields: gateway.read_call(fields, turn), form, Channel.VOICE)
 
     @hooks.post("/twilio/voice/status")
     @access(Access.PROVIDER)
@@ -70,7 +71,7 @@ def blueprint(service: Service) -> Blueprint:
     @_provider
     def receipt(form: Form, delivery: int) -> Response:
         try:
-            service.receiver.receipt(delivery, service.gateway.read_receipt(first(form), _attempt()), service.clock())
+            service.receiver.receipt(delivery, gateway.read_receipt(first(form), _attempt()), service.clock())
         except ValueError as error:
             log.warning("a signed receipt that cannot be read: %s", error)
             return _xml(EMPTY, 400)
@@ -84,10 +85,10 @@ def blueprint(service: Service) -> Blueprint:
     @_provider
     def called(form: Form, delivery: int) -> Response:
         try:
-            return _xml(service.receiver.key(delivery, first(form).get("Digits", ""), service.clock()))
+            return _xml(service.receiver.key(TWILIO, delivery, first(form).get("Digits", ""), service.clock()))
         except StoreAway as error:
             log.error("database away, a key on the call %d is lost: %s", delivery, error)
-            return _xml(service.answerer.unavailable(Channel.VOICE))
+            return _xml(service.answerer.unavailable(Channel.VOICE, TWILIO))
 
     @hooks.get("/healthz")
     @access(Access.PUBLIC)

@@ -4,13 +4,14 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from responder.app import create_app
+from responder.ports import TWILIO
 from responder.web.signed import FORM, read_body, signed_form
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 app = create_app()
-_gateway, _gate = app.extensions["responder"].gateway, app.extensions["gate"]
+_gateway, _gate = app.extensions["responder"].gateways[TWILIO], app.extensions["gate"]
 
 
 def _straight(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:

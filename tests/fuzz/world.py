@@ -21,6 +21,7 @@ from responder.app import create_app
 from responder.core.places import Place
 from responder.core.points import Point, Status, YesNo
 from responder.gateways.twilio import VOICE_PATH
+from responder.ports import TWILIO
 from responder.settings import Settings
 from responder.store.engine import Database, StoreAway
 from responder.store.meter import Meter
@@ -138,7 +139,7 @@ class World:
         return Reply(status, document, spent, waited, tuple(self.listener.heard))
 
     def _direct(self, case: Case, form: dict[str, list[str]], signature: str) -> tuple[int, str]:
-        gateway, answerer = self.service.gateway, self.service.answerer
+        gateway, answerer = self.service.gateways[TWILIO], self.service.answerer
         if not gateway.genuine(case.path, form, signature):
             return 403, ""
         fields = {name: values[0] for name, values in form.items()}

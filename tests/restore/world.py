@@ -99,6 +99,7 @@ class World:
             "id": f"SM{n:032x}", "channel": "voice" if n % 7 == 0 else "sms", "key": self._bytes(), "number": 1 + n % 3,
             "state_sealed": self._bytes(60), "reply_sealed": self._bytes(120), "body_sealed": self._bytes(40),
             "outcome": self._draw.choice(("answer", "unknown", "no_such_code", "subscribed")), "at": self._stamp(),
+            "gateway": self._gateway(n),
             "sender_hash": self._bytes(), "sender_sealed": self._bytes(40) if n % 5 else b"", "way": "text",
             "language": "sv", "place": f"c{n % 50}", "service": "", "said": ";p1 open 0" if n % 4 == 0 else "",
             "said_at": self._stamp() if n % 4 == 0 else 0.0,
@@ -139,6 +140,7 @@ class World:
             "said_before": "", "attempt": n % 3, "not_before": 0.0,
             "lease_until": self._stamp() if state == "sending" else 0.0, "owner": "host-1", "claimed_at": self._stamp(),
             "looked": 0, "body": self._text(), "segments": 1, "provider_id": f"SM{n}" if n % 3 else "", "error": 0,
+            "gateway": self._gateway(n) if n % 3 else "", "via": "modem" if n % 11 == 0 else "",
             "created_at": self._stamp(), "settled_at": self._stamp() if n % 4 else None,
         }  # fmt: skip
 
@@ -149,6 +151,7 @@ class World:
             "disabled_at": self._stamp() if n % 6 == 0 else None, "password_hash": f"$argon2id${n}",
             "totp_sealed": self._bytes(40), "totp_step": 59_000_000 + n, "recovery": "[]",
             "invite_hash": "an-invitation" if n % 8 == 0 else "", "invite_until": self._stamp(), "language": "sv",
+            "phone_hash": self._bytes(16) if n % 2 else b"", "paper_codes": '["a-hash"]',
         }  # fmt: skip
 
     def _sessions(self, n: int) -> Row:
@@ -188,6 +191,46 @@ class World:
         return {
             "district": f"District {n}", "period": "2026-2", "deadline": "2026-12-31", "signed_by": "",
             "signed_at": None, "note": self._text(),
+        }  # fmt: skip
+
+    def _gateway(self, n: int) -> str:
+        return ("twilio", "46elks", "modem")[n % 3]
+
+    def _gateways(self, n: int) -> Row:
+        return {"name": f"gateway-{n}", "mode": ("auto", "off", "only")[n % 3], "who": "anna", "at": self._stamp()}
+
+    def _gateway_health(self, n: int) -> Row:
+        return {
+            "name": self._gateway(n), "owner": f"host-{n}", "state": "down" if n % 4 == 0 else "up", "failed": 1 / n,
+            "latency": 0.1 * n, "last_success": self._stamp(), "at": self._stamp(),
+        }  # fmt: skip
+
+    def _point_numbers(self, n: int) -> Row:
+        return {"number": n, "point": f"p{n}"}
+
+    def _wishes(self, n: int) -> Row:
+        return {
+            "key": self._bytes(16), "operator": "anna", "command": json.dumps({"said": self._text()}),
+            "created_at": self._stamp(), "until": self._stamp(),
+        }  # fmt: skip
+
+    def _hosts(self, n: int) -> Row:
+        return {
+            "id": n, "point": f"p{n}", "name": self._text(), "number_hash": self._bytes(16),
+            "number_sealed": self._bytes(40), "created_by": "anna", "created_at": self._stamp(),
+            "removed_at": self._stamp() if n % 5 == 0 else None,
+        }  # fmt: skip
+
+    def _questions(self, n: int) -> Row:
+        return {
+            "id": n, "host": n, "code": f"{n:02d}", "asked_at": self._stamp(), "until": self._stamp(), "tries": n % 3,
+            "answer": ("", "yes", "full", "no")[n % 4], "answered_at": self._stamp() if n % 4 else None,
+        }  # fmt: skip
+
+    def _kits(self, n: int) -> Row:
+        return {
+            "id": f"kit-{n}", "made_by": "anna", "made_at": self._stamp(), "base": json.dumps({"points": {"p1": n}}),
+            "here": n == 1, "merged_at": self._stamp() if n % 2 else None,
         }  # fmt: skip
 
     def _due(self, n: int) -> Row:

@@ -30,7 +30,7 @@ def test_migrations_go_up_down_and_up_again_and_match_the_tables(tmp_path: Path)
     assert set(inspect(database.engine).get_table_names()) == {"alembic_version"}
     migrations.upgrade(database.engine)
     at, head = migrations.revisions(database.engine)
-    assert at == head == "0004"
+    assert at == head == "0005"
 
 
 def test_a_naive_time_is_refused_at_the_door() -> None:
