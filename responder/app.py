@@ -13,9 +13,10 @@ from responder.ports import Clock
 from responder.settings import Settings, load_settings
 from responder.web import console, hooks, simulator, trace, wellknown
 from responder.web.gate import Gate
+from responder.web.worker import LONGEST_BODY
 from responder.wiring import utc_now, wire
 
-MAX_BODY = 256 * 1024  # bytes, of an operator's form; less of what a provider sends: web/signed.py
+MAX_BODY = LONGEST_BODY  # bytes, of an operator's form; less of what a provider sends: web/signed.py
 
 
 def create_app(settings: Settings | None = None, clock: Clock = utc_now) -> Flask:

@@ -277,6 +277,18 @@ def test_the_services_of_compose_run_commands_and_settings_that_exist() -> None:
     assert "../.env" in compose() and not named & {name.upper() for name in SECRETS}
 
 
+def test_the_web_may_have_as_many_threads_as_its_workers_start() -> None:
+    """Twice: while a reload goes on, the old workers are still there."""
+    workers, threads = (
+        int(re.search(pattern, text_of("gunicorn.conf.py"))[1])  # type: ignore[index]
+        for pattern in (r'"WORKERS", "(\d+)"', r"(?m)^threads = (\d+)")
+    )
+    for pattern, name in (
+        (r"(?m)^TasksMax=(\d+)", "deploy/systemd/responder-web.service"), (r"pids_limit: (\d+)", "deploy/compose.yaml"),
+    ):  # fmt: skip
+        assert int(re.search(pattern, text_of(name))[1]) >= 2 * workers * (threads + 8)  # type: ignore[index]
+
+
 def test_the_services_of_compose_are_closed_in() -> None:
     assert int(re.search(r"image: postgres:(\d+)", compose())[1]) >= 15  # type: ignore[index]
     shared, services = compose().split("\nservices:\n")

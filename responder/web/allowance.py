@@ -28,5 +28,12 @@ class Allowance:
                 del self._whole_at[next(iter(self._whole_at))]
         return granted
 
+    def give_back(self, number: str) -> None:
+        """What `number` took last was of no use to it."""
+        key = hash(number)
+        with self._lock:
+            if key in self._whole_at:
+                self._whole_at[key] -= self._every
+
     def __len__(self) -> int:
         return len(self._whole_at)

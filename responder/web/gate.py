@@ -36,14 +36,15 @@ if TYPE_CHECKING:
 log = logging.getLogger("responder.gate")
 
 # In one process. gunicorn.conf.py gives more threads than can be at work or wait here: what is left turns others away.
-SEATS, RECEIPT_SEATS, PAGE_SEATS, PROBE_SEATS = 4, 2, 6, 2
+SEATS, RECEIPT_SEATS, PAGE_SEATS, PROBE_SEATS, AUDIO_SEATS = 4, 2, 6, 16, 4
 STOP = Kind("stop", rank=0, room=288, patience=10)  # the provider waits 15 s: late is better than not done
 UNDER_WAY = Kind("call under way", rank=1, room=256, patience=8)
 CALL = Kind("call", rank=2, room=208, patience=8)  # it still rings
 TEXT = Kind("text", rank=3, room=128, patience=1.5)
 RECEIPT = Kind("receipt", rank=0, room=160, patience=10)  # nobody waits for it, and it does not come again
 PAGE = Kind("page", rank=0, room=12, patience=5)
-PROBE = Kind("probe", rank=0, room=4, patience=2)
+PROBE = Kind("probe", rank=0, room=16, patience=2)  # many may ask while one look at the database takes long
+AUDIO = Kind("audio", rank=0, room=96, patience=5)  # a provider fetches it for a caller who listens already
 
 STOPS, STOPS_EVERY = 5, 20.0  # STOPP from one number: at once, and one more every so many seconds
 SHORTS, SHORTS_EVERY = 3, 200.0  # short answers to one number: as many as identical replies in ten minutes
@@ -52,6 +53,7 @@ SAY_EVERY = 10.0  # seconds between two lines in the log about the same
 _EXACT = {"/twilio/sms": TEXT, "/twilio/voice": CALL, "/twilio/voice/status": RECEIPT}
 _BELOW = {"/twilio/voice": UNDER_WAY, "/twilio/called": STOP, "/twilio/receipts": RECEIPT}  # a key may be STOPP
 _BODY = re.compile(rb"(?<=[\n&])Body=([^&]*)")
+_NAMED = re.compile(rb"^https?://[^/]*")
 _PROBES = ("/readyz", "/metrics")
 _PLAIN, _XML = "text/plain; charset=utf-8", "text/xml; charset=utf-8"
 _TRY_AGAIN = (
@@ -79,7 +81,7 @@ class Gate:
     def __init__(self, app: "WSGIApplication", service: Service, clock: Callable[[], float] = time.monotonic) -> None:
         self._app, self._service, self._clock = app, service, clock
         self._residents, self._receipts = Line(SEATS), Line(RECEIPT_SEATS)
-        self._pages, self._probes = Line(PAGE_SEATS), Line(PROBE_SEATS)
+        self._pages, self._probes, self._audio = Line(PAGE_SEATS), Line(PROBE_SEATS), Line(AUDIO_SEATS)
         a_minute = service.settings.number_per_minute
         self._texts, self._stops = Allowance(a_minute, 60 / a_minute), Allowance(STOPS, STOPS_EVERY)
         self._shorts = Allowance(SHORTS, SHORTS_EVERY)
@@ -92,8 +94,9 @@ class Gate:
         """Answer a request, or have the application answer it."""
         kind = _kind(environ)
         if kind is None:
+            ARRIVALS.through()
             return self._app(environ, start_response)
-        if kind is PAGE or kind is PROBE:
+        if kind in (PAGE, PROBE, AUDIO):
             return self._open(environ, start_response, kind)
         try:
             body = read_body(environ)
@@ -112,7 +115,7 @@ class Gate:
         not yet known to be genuine.
         """
         method, _, rest = seen[:300].partition(b" ")
-        path = rest.partition(b" ")[0].partition(b"?")[0].decode("latin-1")
+        path = _NAMED.sub(b"", rest.partition(b" ")[0]).partition(b"?")[0].decode("latin-1")
         kind = _kind({"REQUEST_METHOD": method.decode("latin-1"), "PATH_INFO": path})
         if kind is TEXT:
             text = _BODY.search(seen)
@@ -122,7 +125,8 @@ class Gate:
     def figures(self) -> Figures:
         """What there is to measure, as of now."""
         lines = {
-            "residents": self._residents, "receipts": self._receipts, "pages": self._pages, "probes": self._probes
+            "residents": self._residents, "receipts": self._receipts, "pages": self._pages, "probes": self._probes,
+            "audio": self._audio,
         }  # fmt: skip
         with self._lock:
             outcomes = dict(self._outcomes)
@@ -144,6 +148,8 @@ class Gate:
                 return self._reply(start_response, kind, "nothing", self._nothing)
         if self._enter(self._residents, kind):
             return self._let_in(environ, start_response, kind, self._residents)
+        if kind is STOP and inbound is not None:
+            self._stops.give_back(inbound.sender)  # it was not done: it may come again at once
         if kind is STOP and inbound is None:  # a key on a call of ours
             return self._reply(start_response, kind, "short", self._service.answerer.unavailable(Channel.VOICE, TWILIO))
         if inbound is None:  # nothing that a view could read
@@ -165,7 +171,7 @@ class Gate:
             return None
 
     def _open(self, environ: "WSGIEnvironment", start_response: "StartResponse", kind: Kind) -> Iterable[bytes]:
-        line = {RECEIPT: self._receipts, PAGE: self._pages, PROBE: self._probes}[kind]
+        line = {RECEIPT: self._receipts, PAGE: self._pages, PROBE: self._probes, AUDIO: self._audio}[kind]
         if self._enter(line, kind):
             return self._let_in(environ, start_response, kind, line)
         self._count(kind, "turned away")
@@ -178,8 +184,8 @@ class Gate:
     def _let_in(
         self, environ: "WSGIEnvironment", start_response: "StartResponse", kind: Kind, line: Line
     ) -> Iterable[bytes]:
-        self._count(kind, "let in")
         try:
+            self._count(kind, "let in")
             return self._app(environ, start_response)
         finally:
             line.leave()
@@ -219,12 +225,15 @@ def _kind(environ: "WSGIEnvironment") -> Kind | None:
             return found
     if path == "/healthz":
         return None
-    return PROBE if path in _PROBES or path.startswith("/audio/") else PAGE
+    if path.startswith("/audio/"):
+        return AUDIO
+    return PROBE if path in _PROBES else PAGE
 
 
 def _respond(
     start_response: "StartResponse", status: HTTPStatus, body: bytes, content_type: str, *more: tuple[str, str]
 ) -> Iterable[bytes]:
+    ARRIVALS.through()  # a client may be slow to take it
     headers = [("Content-Type", content_type), ("Content-Length", str(len(body))), *more]
     start_response(f"{status.value} {status.phrase}", headers)
     return [body]

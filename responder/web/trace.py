@@ -20,6 +20,7 @@ log = logging.getLogger("responder.request")
 NAMES = ("HTTP_I_TWILIO_IDEMPOTENCY_TOKEN", "HTTP_X_REQUEST_ID")  # what the provider, or a proxy, calls it
 ROUTE = "responder.route"  # where the application leaves which view it was: an address may hold a secret, this cannot
 _SANE = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_RANDOM = re.compile(r"(?=.*[a-f])[0-9a-f]{32}")  # as nginx makes them: longer than a number, which it may look like
 _SLOW = 1.0  # seconds
 _UNTOLD = frozenset({"/healthz", "/readyz", "/metrics"})  # asked every few seconds
 
@@ -73,7 +74,7 @@ def _method(environ: "WSGIEnvironment") -> str:
 def _name(environ: "WSGIEnvironment") -> str:
     for header in NAMES:
         said = environ.get(header, "")
-        if said and _SANE.fullmatch(said) and logs.masked(said) == said:
+        if said and _SANE.fullmatch(said) and (_RANDOM.fullmatch(said) or logs.masked(said) == said):
             return str(said)
     return secrets.token_hex(8)
 

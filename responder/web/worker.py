@@ -5,17 +5,20 @@ whoever is at work waits for hundreds of others at each of its own steps, STOPP 
 in at a time (`ARRIVALS`), until the gate lets it in, has it wait, or answers it; what looks urgent does not wait there
 behind what does not.
 
-And it reads a request for as long as a client takes to send it. Here a request has to lie in the socket, whole or its
-first 16 kB, before a thread reads it, and does so within `ARRIVES_WITHIN`; else the connection is closed. A proxy that
-holds requests back until they are whole makes this cheap, and should stand in front.
+And it reads a request for as long as a client takes to send it, at whatever seat it has by then. Here a thread first
+takes in the whole request, within `ARRIVES_WITHIN`, and only then does it arrive; else the connection is closed. How
+long a request is must stand in its head. A client that takes no answer is let go after `TAKES_WITHIN`.
 """
 
 import re
+import select
 import socket
+import struct
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from http import HTTPStatus
 from typing import Any
 
 from gunicorn.util import close_graceful  # type: ignore[import-untyped]
@@ -29,21 +32,35 @@ from responder.web.line import ARRIVALS
 
 AT_A_TIME = 16  # connections
 LINGER = 0.5  # seconds for which a client may still take what was sent
-ARRIVES_WITHIN = 10.0  # seconds
-_LOOK = 16 * 1024  # bytes
-_LOOK_AGAIN = 0.02  # seconds
-_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,9})[ \t]*\r\n", re.IGNORECASE)
+ARRIVES_WITHIN = TAKES_WITHIN = 10.0  # seconds
+LONGEST_HEAD = 64 * 1024  # bytes; gunicorn takes no more
+LONGEST_BODY = 256 * 1024  # bytes, of an operator's form
+_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,9})[ \t]*\r\n")
+
+
+class Refused(Exception):
+    """A request that nobody of ours sends."""
+
+    def __init__(self, status: HTTPStatus) -> None:
+        super().__init__(status.phrase)
+        self.status = status
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]
     """The class that gunicorn.conf.py names."""
 
     def get_thread_pool(self) -> ThreadPoolExecutor:
-        """See ThreadWorker. All threads are there before the flood: in it, each new one would keep the loop waiting."""
+        """See ThreadWorker. All threads are there before the flood: in it, each new one would keep the loop waiting.
+        Raises RuntimeError where the system allows fewer.
+        """
         pool = ThreadPoolExecutor(self.cfg.threads)
         together = threading.Barrier(self.cfg.threads)
-        for _ in range(self.cfg.threads):
-            pool.submit(together.wait)
+        try:
+            for _ in range(self.cfg.threads):
+                pool.submit(together.wait)
+        except RuntimeError:
+            together.abort()  # else those that are there would keep the process from ending
+            raise
         return pool
 
     def accept(self, listener: Any) -> None:
@@ -58,11 +75,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         """See ThreadWorker: one request of a connection, in a thread; whether the connection is kept."""
         if not conn.initialized and not conn.wait_for_data(DEFAULT_WORKER_DATA_TIMEOUT):
             return _DEFER
-        seen: bytes | None = b""
-        if not self.cfg.is_ssl and not has_read_ahead(conn):
-            seen = arrived(conn.sock)
         result: Any = False
-        if seen is not None:
+        if self.cfg.is_ssl:
+            result = super().handle(conn)
+        elif seen := _taken_in(conn):
             gate = getattr(self.wsgi, "extensions", {}).get("gate")  # another application has none
             with ARRIVALS.arriving(gate is not None and gate.urgent(seen)):
                 result = super().handle(conn)
@@ -81,33 +97,62 @@ def close(conn: Any) -> None:
     conn.close = lambda graceful=False: None
 
 
-def has_read_ahead(conn: Any) -> bool:
-    """Whether gunicorn has read more than the last request, so that the next need not lie in the socket."""
-    return conn.parser is not None and bool(conn.parser.unreader.buf.getvalue())
+def _taken_in(conn: Any) -> bytes:
+    """The next request of a connection, which gunicorn's parser then finds read ahead; empty if none comes."""
+    conn.init()
+    try:
+        seen = arrived(conn.sock, conn.parser.unreader.take_buffered())
+    except Refused as refused:
+        line = f"HTTP/1.1 {refused.status.value} {refused.status.phrase}"
+        with suppress(OSError):
+            conn.sock.send(f"{line}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n".encode())
+        return b""
+    conn.parser.unreader.unread(seen)
+    with suppress(OSError):
+        conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(TAKES_WITHIN), 0))
+    return seen
 
 
-def arrived(connection: socket.socket, within: float = ARRIVES_WITHIN) -> bytes | None:
-    """What a client sent, once it lies there as a whole (see `whole`) or they hung up; None if that takes longer."""
+def arrived(connection: socket.socket, seen: bytes = b"", within: float = ARRIVES_WITHIN) -> bytes:
+    """A whole request and what was sent right behind it, of which `seen` has come before; empty if they hung up, or it
+    takes longer than `within` seconds. Raises Refused.
+    """
+    taken, deadline, readable = bytearray(seen), time.monotonic() + within, select.poll()
     connection.setblocking(False)
-    deadline = time.monotonic() + within
-    while True:
-        seen = b"\r\n"
-        with suppress(BlockingIOError):  # nothing yet
-            try:
-                seen = connection.recv(_LOOK, socket.MSG_PEEK)
-            except ConnectionError:
-                seen = b""
-        if not seen or whole(seen):
-            return seen
-        if time.monotonic() > deadline:
-            return None
-        time.sleep(_LOOK_AGAIN)
+    readable.register(connection, select.POLLIN)
+    while not is_whole(taken):
+        left = deadline - time.monotonic()
+        if left <= 0 or not readable.poll(left * 1000):
+            return b""
+        try:
+            more = connection.recv(LONGEST_HEAD)
+        except BlockingIOError:
+            continue
+        except ConnectionError:
+            more = b""
+        if not more:
+            return b""
+        taken += more
+    return bytes(taken)
 
 
-def whole(seen: bytes) -> bool:
-    """Whether `seen` holds a request, or as much of one as is looked for."""
-    end = seen.find(b"\r\n\r\n")
-    if len(seen) >= _LOOK or end < 0:
-        return len(seen) >= _LOOK
-    length = _LENGTH.search(seen, 0, end + 2)
-    return length is None or b"100-continue" in seen[:end].lower() or len(seen) >= min(end + 4 + int(length[1]), _LOOK)
+def is_whole(seen: bytes | bytearray) -> bool:
+    """Whether `seen` holds a request. Raises Refused for one that is too long, or does not say how long it is."""
+    if seen.startswith(b"\r"):  # an empty line, behind which gunicorn would wait for the request
+        raise Refused(HTTPStatus.BAD_REQUEST)
+    end = seen.find(b"\r\n\r\n", 0, LONGEST_HEAD)
+    if end < 0:
+        if len(seen) >= LONGEST_HEAD:
+            raise Refused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+        return False
+    head = bytes(seen[: end + 2]).lower()
+    if b"\r\ntransfer-encoding:" in head:
+        raise Refused(HTTPStatus.LENGTH_REQUIRED)
+    if b"\r\ncontent-length:" not in head:
+        return True
+    length = _LENGTH.search(head)
+    if length is None:
+        raise Refused(HTTPStatus.BAD_REQUEST)
+    if int(length[1]) > LONGEST_BODY:
+        raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+    return len(seen) >= end + 4 + int(length[1])

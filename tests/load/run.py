@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from responder.core.wording import Channel
-from responder.ports import Inbound
+from responder.ports import TWILIO, Inbound
 from tests.bench.reply import questions
 from tests.load.bed import Bed, Memory, recorded, running, suppressed
 from tests.load.calls import Call, all_at_once
@@ -67,7 +67,7 @@ class Words:
         texts = {wording.say(key) for wording in languages for key in ("say.busy", "say.busy_stop")}
         self.short = {f"<Message>{text}</Message>" for text in texts}
         self.done = {f"<Message>{wording.say('say.stopped')}</Message>" for wording in languages}
-        self.unavailable = answerer.unavailable(Channel.TEXT)
+        self.unavailable = answerer.unavailable(Channel.TEXT, TWILIO)
         assert any(
             text in answerer.busy(Inbound("x", Channel.TEXT, "+46700000001", "12347"), "say.busy")
             for text in self.short

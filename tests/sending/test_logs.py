@@ -151,6 +151,7 @@ def test_a_request_is_called_by_one_name_in_every_record_and_in_the_answer(
     [
         ("550e8400-e29b-41d4-a716-446655440000", True), ("a.b_c-1", True), ("x" * 64, True), ("x" * 65, False), ("", False),
         ("two words", False), ("<script>", False), ("å", False), ("+46701740605", False), ("0701740605", False),
+        ("0a17406055550123f00d4670174060aa", True), ("46701740605", False), ("4" * 32, False),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("header", ["X-Request-Id", "I-Twilio-Idempotency-Token"])

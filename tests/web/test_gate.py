@@ -14,6 +14,7 @@ import pytest
 from twilio.request_validator import RequestValidator
 from werkzeug.test import TestResponse
 
+from responder.app import MAX_BODY as MAX_FORM
 from responder.core.dialogue import may_stop
 from responder.core.flow import Flow
 from responder.core.segments import cost
@@ -193,6 +194,24 @@ def test_stopp_without_end_from_one_number_is_done_once_in_a_while(service: Runn
     assert gate_of(service).figures().outcomes == {("stop", "let in"): gates.STOPS, ("stop", "nothing"): 4}
 
 
+def test_a_stopp_that_found_no_room_may_come_again_at_once(service: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    with full(service, monkeypatch):
+        for _ in range(2 * gates.STOPS):
+            send(service, Body="STOPP")
+    assert "raderat" in send(service, Body="STOPP").text
+
+
+def test_nobody_loses_a_seat_because_something_could_not_be_counted(
+    service: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as broken:
+        broken.setattr(gates.metrics, "gate", lambda *_: 1 / 0)
+        for _ in range(gates.SEATS + 1):
+            with pytest.raises(ZeroDivisionError):
+                send(service)
+    assert "<Message>" in send(service).text
+
+
 def test_without_room_a_text_gets_a_short_answer_in_its_language_that_nothing_is_written_of(
     service: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -320,7 +339,10 @@ def test_pages_receipts_and_probes_have_lines_of_their_own(service: Running) -> 
     assert service.app.test_client().get("/console/sign-in").status_code == 200
     assert service.app.test_client().get("/readyz").status_code == 200
     assert send(service, "/twilio/voice/status", CallStatus="completed").status_code == 200
-    assert gate.figures().at_work == {"residents": gates.SEATS, "receipts": 0, "pages": 0, "probes": 0}
+    assert gate.figures().at_work == {
+        "residents": gates.SEATS,
+        **dict.fromkeys(("receipts", "pages", "probes", "audio"), 0),
+    }
 
 
 def test_what_is_forged_has_no_place_in_the_line_and_does_not_use_up_an_allowance(
@@ -374,8 +396,8 @@ def test_there_are_threads_for_all_who_may_wait_and_some_to_turn_others_away() -
         int(re.search(rf"^{name} = (\d+)$", config, re.MULTILINE)[1])  # type: ignore[index]
         for name in ("threads", "worker_connections")
     )
-    rooms = gates.STOP.room + gates.RECEIPT.room + gates.PAGE.room + gates.PROBE.room
-    seats = gates.SEATS + gates.RECEIPT_SEATS + gates.PAGE_SEATS + gates.PROBE_SEATS
+    rooms = gates.STOP.room + gates.RECEIPT.room + gates.PAGE.room + gates.PROBE.room + gates.AUDIO.room
+    seats = gates.SEATS + gates.RECEIPT_SEATS + gates.PAGE_SEATS + gates.PROBE_SEATS + gates.AUDIO_SEATS
     assert rooms + seats + 6 <= threads < connections  # six: those that arrive (line.ARRIVALS)
 
 
@@ -386,25 +408,44 @@ HEAD = b"POST /twilio/sms HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n"
     ("seen", "is_whole"),
     [
         (b"", False), (b"POST /twil", False), (HEAD[:-2], False), (HEAD, False), (HEAD + b"Body=123", False),
-        (HEAD + b"Body=1234", True), (b"GET / HTTP/1.1\r\n\r\n", True), (b"x" * worker._LOOK, True),
-        (HEAD.replace(b"Host: x", b"Expect: 100-Continue"), True),
-        (HEAD.replace(b"9", b"99999999") + b"x" * worker._LOOK, True),
+        (HEAD + b"Body=1234", True), (b"GET / HTTP/1.1\r\n\r\n", True), (HEAD + b"Body=1234GET / HT", True),
+        (HEAD.replace(b"Host: x", b"Expect: 100-Continue"), False),
+        (HEAD.replace(b"9", b"%d" % MAX_FORM) + b"x" * (MAX_FORM - 1), False),
     ],
 )  # fmt: skip
-def test_a_request_is_looked_at_once_it_lies_there_whole(seen: bytes, is_whole: bool) -> None:
-    assert worker.whole(seen) is is_whole
+def test_a_request_is_looked_at_once_it_has_come_as_a_whole(seen: bytes, is_whole: bool) -> None:
+    assert worker.is_whole(seen) is is_whole
+
+
+@pytest.mark.parametrize(
+    ("seen", "status"),
+    [
+        (HEAD.replace(b"Content-Length: 9", b"Transfer-Encoding: chunked"), 411),
+        (HEAD.replace(b"Host: x", b"transfer-ENCODING:identity"), 411),
+        (HEAD.replace(b"9", b"9999999999"), 400), (HEAD.replace(b": 9", b": +9"), 400),
+        (HEAD.replace(b": 9", b":\r\n 9"), 400), (HEAD.replace(b"9", b"%d" % (MAX_FORM + 1)), 413),
+        (b"x" * worker.LONGEST_HEAD, 431), (b"\r\n\r\n", 400), (b"\r\n" + HEAD, 400),
+    ],
+)  # fmt: skip
+def test_a_request_that_does_not_say_how_long_it_is_is_refused_and_waited_for_by_nobody(
+    seen: bytes, status: int
+) -> None:
+    with pytest.raises(worker.Refused) as refused:
+        worker.is_whole(seen)
+    assert refused.value.status == status
 
 
 def test_a_client_that_dribbles_is_let_go_and_one_that_sends_all_is_read() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         theirs.send(HEAD)
-        assert worker.arrived(ours, 0.01) is None
-        theirs.send(b"Body=1234")
-        assert worker.arrived(ours, 0.01) == HEAD + b"Body=1234"
-        assert ours.recv(1000) == HEAD + b"Body=1234"  # looking took nothing away
+        assert worker.arrived(ours, within=0.01) == b""
+        theirs.send(b"Body=1234" + HEAD)
+        assert worker.arrived(ours, HEAD, within=5) == HEAD + b"Body=1234" + HEAD  # what came with it is the next one
+        theirs.send(b"Body=5678")
+        assert worker.arrived(ours, HEAD, within=5) == HEAD + b"Body=5678"
         theirs.close()
-        assert worker.arrived(ours, 0.01) == b""
+        assert worker.arrived(ours, within=0.01) == b""
 
 
 def test_a_client_that_does_not_hang_up_keeps_only_its_own_thread_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -425,6 +466,7 @@ def test_a_client_that_does_not_hang_up_keeps_only_its_own_thread_waiting(monkey
         (HEAD + b"From=%2B46&Body=12347", False), (HEAD + b"From=%2B46&Body=%20Stopp%21", True), (HEAD + b"Body=stop", True),
         (b"POST /twilio/voice/3 HTTP/1.1\r\n\r\n", True), (b"POST /twilio/voice HTTP/1.1\r\n\r\n", True),
         (b"POST /twilio/receipts/3?attempt=1 HTTP/1.1\r\n\r\n", False), (b"GET /healthz HTTP/1.1\r\n\r\n", True),
+        (b"POST http://svar.example/twilio/voice HTTP/1.1\r\n\r\n", True),
         (b"GET /console/ HTTP/1.1\r\n\r\n", False), (b"", False), (b"\xff\xfe \x00", False),
     ],
 )  # fmt: skip
