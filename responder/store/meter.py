@@ -11,7 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from responder.store.engine import Database, Prepared, StoreAway
-from responder.store.schedule import DAY, HOUR
+from responder.store.schedule import ADD_USAGE, DAY, HOUR
 
 log = logging.getLogger("responder.meter")
 
@@ -112,8 +112,8 @@ class Meter:
         """What the common counts are once `rows` are added: one statement that promises nothing to a power cut."""
         statement = self._statements.get(len(rows))
         if statement is None:
-            places = ", ".join(f"(:scope{n}, :span{n}, :count{n}, :cost{n})" for n in range(len(rows)))
-            statement = self._statements[len(rows)] = Prepared(self._db.engine, _ADD.format(places=places))
+            many = ", ".join(f"(:scope{n}, :span{n}, :count{n}, :cost{n})" for n in range(len(rows)))
+            statement = self._statements[len(rows)] = Prepared(self._db.engine, _ADD.format(rows=many))
         values: dict[str, object] = {}
         for n, ((scope, span), (count, cost)) in enumerate(rows):
             values |= {f"scope{n}": scope, f"span{n}": span, f"count{n}": count, f"cost{n}": cost}
@@ -121,10 +121,7 @@ class Meter:
         return {(scope, span): (int(count), float(cost)) for scope, span, count, cost in found}
 
 
-_ADD = (
-    "INSERT INTO usage (scope, span, count, cost) VALUES {places} ON CONFLICT (scope, span) DO UPDATE SET"
-    " count = usage.count + excluded.count, cost = usage.cost + excluded.cost RETURNING scope, span, count, cost"
-)
+_ADD = f"{ADD_USAGE} RETURNING scope, span, count, cost"
 
 
 def _merge(into: Counts, more: Counts) -> None:

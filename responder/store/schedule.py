@@ -93,6 +93,10 @@ def leader(connection: Connection, name: str) -> tuple[str, float] | None:
     return (row.owner, row.until) if row else None
 
 
+ADD_USAGE = (
+    "INSERT INTO usage (scope, span, count, cost) VALUES {rows} ON CONFLICT (scope, span) DO UPDATE SET"
+    " count = usage.count + excluded.count, cost = usage.cost + excluded.cost"
+)
 Usage = Mapping[tuple[str, int], tuple[int, float]]  # (scope, span): (count, cost)
 
 
@@ -100,10 +104,7 @@ def add_usage(connection: Connection, used: Usage) -> None:
     """Add to the counts and costs."""
     if not used:
         return
-    add = text(
-        "INSERT INTO usage (scope, span, count, cost) VALUES (:scope, :span, :count, :cost) ON CONFLICT (scope, span)"
-        " DO UPDATE SET count = usage.count + excluded.count, cost = usage.cost + excluded.cost"
-    )
+    add = text(ADD_USAGE.format(rows="(:scope, :span, :count, :cost)"))
     rows: list[dict[str, Any]] = [
         {"scope": scope, "span": span, "count": count, "cost": cost}
         for (scope, span), (count, cost) in sorted(used.items())  # in one order, so that no two wait for each other
