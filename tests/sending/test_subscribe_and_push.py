@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import text as sql
 
 from responder.actions.announce import Announcer, NotApproved, ReasonMissing
 from responder.actions.push import Pushed
@@ -541,6 +542,37 @@ def test_a_door_that_was_only_asked_about_survives_a_newer_answer(line: Line) ->
     (text,) = line.texts(MOBILE)
     assert "Hallen kista" in text
     assert "Hallen near" in text
+
+
+def test_what_goes_round_for_hours_before_anything_can_be_sent_does_not_grow(line: Line) -> None:
+    subscribe(line)
+    for _ in range(12):
+        for id, status in (
+            ("near", Status.CLOSED),
+            ("far", Status.CLOSED),
+            ("near", Status.OPEN),
+            ("far", Status.OPEN),
+        ):
+            line.set(id, status)
+            line.push()
+    longest = "SELECT max(length(said_before)) FROM deliveries", "SELECT max(length(said)) FROM subscriptions"
+    assert all(line.rows(sql)[0][0] <= len(";near open 0;far open 0;near closed 0;far closed 0") for sql in longest)
+    line.set("near", Status.CLOSED)
+    line.push()
+    line.send()
+    (text,) = line.texts(MOBILE)
+    assert "Hallen near, Testgatan 36, Farsta, är STÄNGD" in text
+
+
+def test_who_was_sent_to_more_places_than_an_index_takes_hears_of_each_that_is_closed(line: Line) -> None:
+    subscribe(line)
+    many = ";near open 0" + "".join(f";near open {1_800_000_000 + n}" for n in range(400))
+    with line.running.database.write() as connection:
+        connection.execute(sql("UPDATE subscriptions SET said = :said"), {"said": many})
+    line.set("near", Status.CLOSED)
+    assert line.push().closed_doors == 1
+    line.send()
+    assert "Hallen near, Testgatan 36, Farsta, är STÄNGD" in line.texts(MOBILE)[0]
 
 
 def test_a_forged_call_changes_nothing_of_what_a_number_follows(line: Line) -> None:
