@@ -5,7 +5,7 @@ BIN := .venv/bin
 ARGS ?=
 
 .PHONY: help install demo test postgres slow browser shots check segments crash machine load faults fuzz restore proxy \
-	bench profile sbom audit lock clean
+	audio modem orders kit failover bench profile sbom audit lock clean
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## / - /'
 
@@ -27,8 +27,8 @@ test: install ## the tests that need Python and make only
 postgres: install ## the same tests on a PostgreSQL server of their own (needs its binaries: apt-get install postgresql)
 	@TEST_DATABASE=postgresql $(BIN)/python -m pytest -n auto --ignore tests/core $(ARGS)
 
-slow: install ## eleven years of quarters, the changes of the clock, four processes of which one is killed
-	@$(BIN)/python -m pytest -m slow --durations=5 $(ARGS)
+slow: install ## eleven years of quarters, the changes of the clock, four processes of which one is killed, kits
+	@$(BIN)/python -m pytest -m slow --ignore tests/modem --durations=5 $(ARGS)
 
 browser: install ## the console and the simulator in a browser: axe, keys, small screens, whole stories (needs chromium)
 	@command -v chromium >/dev/null || { echo "make browser: there is no chromium. On Debian or Ubuntu:"; \
@@ -75,10 +75,33 @@ proxy: install ## signatures through a real nginx, and Caddy if there is one, wi
 machine: install ## random lives of subscriptions: no POST after a committed STOPP or stop (about 10 minutes)
 	@$(BIN)/python -m tests.sending.machine --runs 2000 --steps 50 $(ARGS)
 
+audio: install ## what is played to callers, spoken by the real espeak-ng (apt-get install espeak-ng)
+	@command -v espeak-ng >/dev/null || { echo "make audio: there is no espeak-ng. On Debian or Ubuntu:" \
+		"apt-get install --no-install-recommends espeak-ng"; exit 1; }
+	@$(BIN)/python -m pytest -m audio $(ARGS)
+
+modem: install ## the real gammu-smsd on a dummy phone, and kill -9 at random (needs gammu, gammu-smsd, libdbd-sqlite3)
+	@for needed in gammu gammu-smsd; do command -v $$needed >/dev/null || { echo "make modem: there is no $$needed." \
+		"On Debian or Ubuntu: apt-get install --no-install-recommends gammu gammu-smsd libdbd-sqlite3"; exit 1; }; done
+	@$(BIN)/python -m pytest -m slow tests/modem $(ARGS)
+	@$(BIN)/python -m tests.modem.transcript
+	@$(BIN)/python -m tests.modem.kills
+
+orders: install ## an operator closes a point by text, by keypad, a broadcast with a second person, a host is asked
+	@$(BIN)/python -m tests.orders.transcript $(ARGS)
+
+kit: install ## a laptop takes over and comes back: the whole way with edits on both sides, and 100,000 rows
+	@$(BIN)/python -m tests.kit.transcript
+	@$(BIN)/python -m tests.kit.rehearse --rows 100000 $(ARGS)
+
+failover: install ## one provider fails, hangs and comes back under fire: nothing lost or doubled over both
+	@$(BIN)/python -m tests.failover.run $(ARGS)
+
 bench: install ## the reply, a push to 100,000 subscribers, and sending, each beside a reference in the same run
 	@$(BIN)/python -m tests.bench.reply $(ARGS)
 	@$(BIN)/python -m tests.bench.push
 	@$(BIN)/python -m tests.bench.sending
+	@$(BIN)/python -m tests.bench.audio
 
 profile: install ## where the microseconds of a reply go, what points and places cost, and what is watched
 	@$(BIN)/python -m tests.bench.profile

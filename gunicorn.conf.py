@@ -11,12 +11,12 @@ from responder.settings import load_settings
 bind = os.environ.get("BIND", "127.0.0.1:8000")
 worker_class = "responder.web.worker.Worker"  # gthread, with limits
 workers = int(os.environ.get("WORKERS", "2"))
-# Threads that mostly wait: web/gate.py lets 32 of them work at a time and 572 wait their turn, web/worker.py six deal
+# Threads that mostly wait: web/gate.py lets 32 of them work at a time and 676 wait their turn, web/worker.py six deal
 # with what has just come in. One costs about 40 kB. Where a system limits them (TasksMax, pids_limit), it must allow
 # twice as many for each worker, and each has a file open now and then.
-threads = 640
+threads = 752
 # Open connections of a worker, and what waits to become one: the gate sees the rest only when it has dealt with these.
-worker_connections = 768
+worker_connections = 896
 backlog = 512
 limit_request_fields = 64
 forwarder_headers = ""  # no proxy of ours says where the application begins

@@ -49,7 +49,7 @@ class _PageSessions(SecureCookieSessionInterface):
 
     def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
         """None, which becomes an empty session nobody can write to, for providers."""
-        return None if request.path.startswith("/twilio/") else super().open_session(app, request)
+        return None if request.path.startswith(("/twilio/", "/46elks/")) else super().open_session(app, request)
 
 
 class _Id(IntegerConverter):

@@ -15,10 +15,12 @@ from responder.core.flow import FlowError
 from responder.core.points import ACTIVATED, Point, standing
 from responder.core.pointsfile import check_point
 from responder.flowfiles import load
+from responder.gateways.elks_check import look_at_elks
+from responder.gateways.modem_check import look_at_modem
 from responder.gateways.self_check import look_from_outside
 from responder.gateways.twilio_check import look_at_account, off_by
 from responder.gateways.web_check import Line
-from responder.ports import Clock
+from responder.ports import ELKS, TWILIO, Clock
 from responder.settings import DEFAULT_SECRET, SECRETS, Settings, SettingsError
 from responder.store import migrations, soundness
 from responder.store.accounts import read_accounts
@@ -46,6 +48,7 @@ def examine(settings: Settings, clock: Clock, offline: bool = False) -> Iterator
         yield from (Finding(False, problem) for problem in error.problems)
     yield from _open_to_strangers([Path(".env")], settings)
     yield from _database(settings, clock)
+    yield from look_at_modem(settings)
     yield from _network(settings, clock, offline)
 
 
@@ -53,7 +56,7 @@ def _network(settings: Settings, clock: Clock, offline: bool) -> Iterator[Findin
     if offline:
         yield Finding(True, "PUBLIC_URL, signatures, and the provider: not looked at (--offline)")
         return
-    if not settings.real and not settings.twilio_api_url:
+    if not settings.real and not settings.twilio_api_url and not settings.elks_api_url:
         yield Finding(True, "PUBLIC_URL, signatures, and the provider: not looked at (GATEWAY=recorder)")
         return
     yield from _one_by_one(_outside(settings, clock))
@@ -61,10 +64,16 @@ def _network(settings: Settings, clock: Clock, offline: bool) -> Iterator[Findin
 
 async def _outside(settings: Settings, clock: Clock) -> AsyncIterator[Finding]:
     async with Line() as line:
-        async for finding in look_from_outside(line, settings.public_url, settings.twilio_auth_token):
+        twilio = TWILIO in settings.gateways and bool(settings.real or settings.twilio_api_url)
+        token = settings.twilio_auth_token if twilio else ""
+        async for finding in look_from_outside(line, settings.public_url, token):
             yield finding
-        async for finding in look_at_account(line, settings, clock):
-            yield finding
+        if twilio:
+            async for finding in look_at_account(line, settings, clock):
+                yield finding
+        if ELKS in settings.gateways and (settings.real or settings.elks_api_url):
+            async for finding in look_at_elks(line, settings):
+                yield finding
 
 
 def _one_by_one(findings: AsyncIterator[Finding]) -> Iterator[Finding]:
@@ -104,10 +113,11 @@ def _settings(settings: Settings) -> Finding:
         return Finding(False, str(error))
     if settings.real and settings.helpline_number == Settings.model_fields["helpline_number"].default:
         return Finding(False, "HELPLINE_NUMBER is at its default: nobody there knows an address that is not given out")
-    if settings.real and not (settings.twilio_call_from or settings.twilio_from).startswith("+"):
+    no_caller = not (settings.twilio_call_from or settings.twilio_from).startswith("+")
+    if settings.real and TWILIO in settings.gateways and no_caller:
         return Finding(False, "TWILIO_CALL_FROM is missing: landlines cannot be called from a short code or a name")
     if settings.real:
-        return Finding(True, f"settings for GATEWAY=twilio, called at {shown(settings.public_url)}")
+        return Finding(True, f"settings for GATEWAY={settings.gateway}, called at {shown(settings.public_url)}")
     default = [name.upper() for name in SECRETS if getattr(settings, name) in ("", DEFAULT_SECRET)]
     still = f"; GATEWAY=twilio would refuse the defaults of {', '.join(default)}" if default else ""
     return Finding(True, f"settings for GATEWAY=recorder: nothing leaves this machine{still}")

@@ -2,12 +2,18 @@
 
 import tomllib
 from datetime import date
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from babel.messages.pofile import read_po
+
 from responder.core.flow import Choice, Flow, FlowError, Node, problems
+from responder.core.problem import Translate
 from responder.core.wording import Wording
 from responder.core.words import swedish, words
+
+CATALOGUES = Path(__file__).parent / "web" / "console" / "translations"
 
 
 def load(folder: Path) -> Flow:
@@ -31,6 +37,18 @@ def load(folder: Path) -> Flow:
     if faults:
         raise FlowError(faults)
     return flow
+
+
+@cache
+def phrases(language: str) -> Translate:
+    """Tells errors of operators in `language`, from the catalogues of their pages; in English where there are none."""
+    found: dict[str, str] = {}
+    for path in sorted((CATALOGUES / language).glob("*.po")):
+        with path.open("rb") as file:
+            for message in read_po(file, locale=language):
+                if message.id and isinstance(message.id, str) and isinstance(message.string, str) and message.string:
+                    found[message.id] = message.string
+    return lambda text: found.get(text, text)
 
 
 def _reason(error: Exception) -> str:
@@ -100,6 +118,7 @@ def _wording(path: Path, audio: Path) -> Wording:
         budget_other=data["budget"]["other"],
         text=data["text"],
         voice=data.get("voice", {}),
+        keys=data.get("keys", {}),
         commands={name: frozenset(_key(word) for word in said) for name, said in data["commands"].items()},
         hints=frozenset(swedish(word) for word in data["hints"]["words"]),
         service_words={code: tuple(_pattern(w) for w in said) for code, said in data["services"]["words"].items()},

@@ -17,10 +17,11 @@ from types import TracebackType
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from responder import logs, metrics
-from responder.actions.deliver import START_WITHIN
+from responder.actions.deliver import values
 from responder.actions.housekeep import keep_house, rekey
 from responder.actions.push import push, push_due
 from responder.core.broadcast import SEND_JOB
+from responder.ports import LOCAL
 from responder.store import outbox
 from responder.store.engine import StoreAway
 from responder.store.schedule import LEASE, SENDER, SLOT, done, due, join, lead, missing_slots, resign
@@ -33,14 +34,39 @@ RENEW_EVERY = 3  # seconds; a dead leader is followed within LEASE_SECONDS + REN
 TICK_EVERY = 1
 
 
+class Share:
+    """The part of a rate that a process has by a lease of its own, which all that send by it hold."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._from = self._until = 0.0
+        self._sharers = 1
+
+    def part(self, now: float) -> float:
+        """0 to 1, at this time."""
+        return 1 / self._sharers if self._from <= now < self._until else 0.0
+
+    def renew(self, now: float, sharers: int) -> None:
+        """So many hold it now, we among them; none do where nobody shall send."""
+        if now >= self._until and sharers > 1:  # the others give us our part when they next renew
+            self._from = now + RENEW_EVERY
+        self._until, self._sharers = (now + LEASE_SECONDS if sharers else 0.0), max(1, sharers)
+
+    def drop(self) -> None:
+        """It is ours no more."""
+        self._from = self._until = 0.0
+
+
 class Jobs:
     """The jobs of one process. As a context manager it runs them in threads of its own."""
 
     def __init__(self, service: Service, owner: str = "") -> None:
         self.service = service
         self.owner = owner or f"{socket.gethostname()}-{secrets.token_hex(4)}"
-        self._leads_until = self._sends_from = self._sends_until = 0.0
-        self._senders = 1
+        self._leads_until = 0.0
+        self._shares = {"": Share(SENDER)} | {
+            name: Share(f"{SENDER[:-1]} {name}:") for name in service.senders if name in LOCAL
+        }
         self._rekeyed = False
         self._latest = 0.0
         self._went_back = False
@@ -53,14 +79,16 @@ class Jobs:
         """Whether this process is the leader, by its own lease: one that was frozen for too long knows it is not."""
         return self.service.clock().timestamp() < self._leads_until
 
-    def part(self) -> float:
-        """Our part of what may be sent in a second, by our own lease: several processes share it."""
+    def part(self, gateway: str = "") -> float:
+        """Our part of what may be sent in a second through a gateway, by our own leases: several processes share it;
+        one that is at a single machine is shared by those there.
+        """
         now = self.service.clock().timestamp()
         self._notice(now)
-        if not self._sends_from <= now < self._sends_until:
-            return 0.0
-        metrics.job("send", now)
-        return 1 / self._senders
+        part = self._shares[""].part(now)
+        if part:
+            metrics.job("send", now)
+        return self._shares[gateway].part(now) if part and gateway in self._shares else part
 
     def _notice(self, now: float) -> None:
         """A clock that was set back leaves times behind that do not come for long: of our leases and the scheduler's,
@@ -69,7 +97,9 @@ class Jobs:
         if now < self._latest - LEASE_SECONDS:
             log.error("the clock went back by %.0f s", self._latest - now)
             self._went_back = True
-            self._leads_until = self._sends_from = self._sends_until = 0.0
+            self._leads_until = 0.0
+            for share in self._shares.values():
+                share.drop()
             for job in self._scheduler.get_jobs():
                 job.modify(next_run_time=datetime.fromtimestamp(now, UTC))
         self._latest = now
@@ -85,14 +115,16 @@ class Jobs:
         try:
             with self.service.database.write(alone=False) as connection:
                 is_leader = lead(connection, LEASE, self.owner, now, LEASE_SECONDS)
-                senders = join(connection, self.owner, now, LEASE_SECONDS)
+                sharers = {
+                    gateway: join(connection, self.owner, now, LEASE_SECONDS, share.name)
+                    for gateway, share in self._shares.items()
+                }
         except StoreAway as error:
             log.error("database away, the lease is not renewed: %s", error)
             return
         self._leads_until = now + LEASE_SECONDS if is_leader else 0.0
-        if now >= self._sends_until and senders > 1:  # the others give us our part when they next renew
-            self._sends_from = now + RENEW_EVERY
-        self._sends_until, self._senders = (now + LEASE_SECONDS if senders else 0.0), max(1, senders)
+        for gateway, share in self._shares.items():
+            share.renew(now, sharers[gateway])
         if is_leader != was:
             log.info("leads" if is_leader else "does not lead")
 
@@ -113,7 +145,7 @@ class Jobs:
             if self._went_back:
                 settings = service.settings
                 with service.database.write() as connection:
-                    lease = START_WITHIN + settings.api_timeout + settings.reconcile_seconds
+                    lease = values.START_WITHIN + settings.api_timeout + settings.reconcile_seconds
                     outbox.clock_went_back(connection, now.timestamp(), lease)
                 push(service.database, view, service.rules, now)
                 self._went_back = False
@@ -150,6 +182,7 @@ class Jobs:
         view, begun = service.snapshot.read_if_changed(now), monotonic()
         push(service.database, view, service.rules, now)
         metrics.job("push", stamp, monotonic() - begun)
+        service.asking.ask(now)
         keep_house(service.database, service.vault, service.messages, view, service.settings, now)
         metrics.job("housekeeping", stamp, monotonic() - begun)
 
@@ -174,7 +207,8 @@ class Jobs:
             self._sender.join(self.service.settings.api_timeout + 5)
         with suppress(StoreAway), self.service.database.write(alone=False) as connection:
             resign(connection, LEASE, self.owner)
-            resign(connection, SENDER + self.owner, self.owner)
+            for share in self._shares.values():
+                resign(connection, share.name + self.owner, self.owner)
 
     def _send_until_ended(self, ready: threading.Event) -> None:
         try:

@@ -38,6 +38,7 @@ _ADDRESSES = tuple(  # (what must be there at all, what goes, what stays)
     (needle, re.compile(pattern), instead)
     for needle, pattern, instead in (
         ("?", r"(/[^\s?\"']*)\?[^\s\"']+", r"\1?***"),
+        ("/46elks/", r"(/46elks/)[^\s\"'/<]+", r"\1***"),
         ("/invitation/", r"(/invitation/)[^\s\"'/<]+", r"\1***"),
         ("@", r"(://)[^\s/@]+@", r"\1***@"),
         ("earer ", r"([Bb]earer) [^\s\"']+", r"\1 ***"),

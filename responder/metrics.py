@@ -43,6 +43,10 @@ _DELIVERIES = Counter(
     "responder_deliveries", "What became of deliveries, step by step, with the provider's error code.",
     ["channel", "outcome", "code"], registry=REGISTRY,
 )  # fmt: skip
+_GATEWAYS = Counter(
+    "responder_gateway_requests", "What became of requests to a gateway; what is a number's own fault is not counted.",
+    ["gateway", "outcome"], registry=REGISTRY,
+)  # fmt: skip
 _DATABASE_ERRORS = Counter(
     "responder_database_errors", "Statements that failed because the database is away or old.", ["kind"],
     registry=REGISTRY,
@@ -61,7 +65,18 @@ _WORKERS = Gauge(
 
 log = logging.getLogger("responder.metrics")
 
-_ALL = (_INBOUND, _RECOGNITION, _GATE, _REPLY, _DELIVERIES, _DATABASE_ERRORS, _LAST_RUN, _LAST_TOOK, _WORKERS)
+_ALL = (
+    _INBOUND,
+    _RECOGNITION,
+    _GATE,
+    _REPLY,
+    _DELIVERIES,
+    _GATEWAYS,
+    _DATABASE_ERRORS,
+    _LAST_RUN,
+    _LAST_TOOK,
+    _WORKERS,
+)
 _held: list[int] = []  # the locks of runs that began here, as file descriptors
 _codes: set[int] = set()
 _folder: Path | None = None
@@ -91,6 +106,11 @@ def delivery(channel: str, outcome: str, code: int = 0, count: int = 1) -> None:
     """Deliveries took a step; `code`: the provider's, 0 for none."""
     if count:
         _DELIVERIES.labels(channel, outcome, _clipped(code)).inc(count)
+
+
+def gateway(name: str, outcome: str) -> None:
+    """A request to a gateway was "good", "failed" or "barred"."""
+    _GATEWAYS.labels(name, outcome).inc()
 
 
 def database_error(kind: str) -> None:

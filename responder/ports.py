@@ -8,7 +8,9 @@ from typing import Protocol
 from responder.core.telling import Spoken
 from responder.core.wording import Channel
 
+DESK = "desk:"  # before a number: the key of what it has said as an operator or a host
 TWILIO, ELKS, MODEM = "twilio", "46elks", "modem"  # names of gateways
+LOCAL = (MODEM,)  # those at one machine: only a process there can send by them
 
 
 class Clock(Protocol):
@@ -52,7 +54,9 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Outbound:
-    """What goes back: `text` for a text ("" for nothing), `spoken` for a call. `digits`: how many keys to wait for."""
+    """What goes back: `text` for a text ("" for nothing), `spoken` for a call. `digits`: how many keys to wait for,
+    `finish`: the key that ends them before.
+    """
 
     text: str = ""
     spoken: tuple[Spoken, ...] = ()
@@ -60,6 +64,7 @@ class Outbound:
     digits: int = 5
     ends: bool = False
     turn: int = 0  # number of the turn that the caller's next input begins
+    finish: str = "*"
 
 
 class NotSent(RuntimeError):
@@ -113,9 +118,12 @@ class Gateway(Protocol):
     real: bool  # whether real residents are at the other end: then no demo point may be told
     text_type: str  # the content type of its documents for a text ...
     voice_type: str  # ... and for a turn of a call
+    speech: bool  # whether callers can answer by speaking; else by keys alone
 
-    def genuine(self, target: str, form: Mapping[str, list[str]], signature: str | None) -> bool:
-        """Whether the provider itself sent `form` to `target` (raw path and query)."""
+    def genuine(self, target: str, form: Mapping[str, list[str]], proof: str | None) -> bool:
+        """Whether the provider itself sent `form` to `target` (raw path and query). `proof`: its signature, or where
+        it signs nothing the address that the request came from.
+        """
         ...
 
     def read_text(self, form: Mapping[str, str]) -> Inbound:
@@ -128,6 +136,14 @@ class Gateway(Protocol):
 
     def read_receipt(self, form: Mapping[str, str], attempt: int) -> Receipt:
         """What became of a message of ours. Raises ValueError on a form without an id or a status."""
+        ...
+
+    def receipts(self, delivery: int, attempt: int) -> str:
+        """The path and query for the Sender to have reports of an attempt posted to; holds no secret."""
+        ...
+
+    def keys(self, delivery: int) -> str:
+        """The path for `call_document` to have a key posted to; holds no secret."""
         ...
 
     def text_reply(self, reply: Outbound) -> str:

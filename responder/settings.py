@@ -1,6 +1,7 @@
 """Settings, frozen, from the environment or `.env`. `.env.example` explains each; a test holds the two together."""
 
 import re
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -9,6 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 DEFAULT_SECRET = "change-me"  # noqa: S105 - the value production refuses
 SECRETS = ("secret_key", "number_key", "lookup_key", "twilio_account_sid", "twilio_auth_token")
+ELKS_SECRETS = ("elks_username", "elks_password", "elks_path")
 MOST_KEYS = 4  # that a number is looked up by
 _E164_OR_SID = re.compile(r"\+\d{6,15}|\d{3,6}|[A-Za-z0-9 ]{1,11}")
 
@@ -37,7 +39,21 @@ class Settings(BaseSettings):
     twilio_messaging_service_sid: str = ""
     twilio_call_from: str = ""
     twilio_api_url: str = ""
+    elks_username: str = ""
+    elks_password: str = DEFAULT_SECRET
+    elks_from: str = Field(default="", pattern=r"^(\+[1-9]\d{6,14})?$")
+    elks_call_from: str = Field(default="", pattern=r"^(\+[1-9]\d{6,14})?$")
+    elks_api_url: str = ""
+    elks_path: str = Field(default="", pattern=r"^([A-Za-z0-9_-]{32,100})?$")
+    elks_addresses: str = "176.10.154.199,85.24.146.132,185.39.146.243,2001:9b0:2:902::199"
+    elks_address_header: str = Field(default="", pattern=r"^([A-Za-z][A-Za-z0-9-]*)?$")
+    elks_send_rate: float = Field(default=1.6, gt=0)
+    modem_database: str = ""
+    modem_phone_id: str = Field(default="", pattern=r"^[!-~]{0,40}$")
     flows_dir: Path = Path(__file__).resolve().parent.parent / "flows"
+    audio_dir: str = ""
+    recordings_dir: str = ""
+    audio_max_mb: int = Field(default=1000, gt=0)
     gateway: str = Field(default="recorder", pattern="^(recorder|twilio|46elks|modem)(,(twilio|46elks|modem))*$")
     sender_name: str = "Stockholms stad"
     helpline_number: str = "113 13"
@@ -46,12 +62,15 @@ class Settings(BaseSettings):
     timezone: str = "Europe/Stockholm"
     send_rate: float = Field(default=10, gt=0)
     call_rate: float = Field(default=1, gt=0)
+    modem_rate: float = Field(default=0.2, gt=0)
     send_concurrency: int = Field(default=64, gt=0)
     api_timeout: float = Field(default=10, gt=0)
+    gateway_hold: float = Field(default=60, gt=0)
     push_settle_seconds: float = Field(default=60, ge=0)
     reconcile_seconds: float = Field(default=60, gt=0)
     approve_above: int = Field(default=1000, ge=0)
     follow_up_hours: float = Field(default=3, ge=0)
+    host_ask_hours: float = Field(default=4, gt=0)
     reply_countries: str = "*"
     subscribe_countries: str = "SE,NO,DK,FI,IS,AX,EE,LV,LT,PL,DE,NL,BE,FR,GB,IE,ES,IT,AT,CH,CZ,RO,BG,HR,GR,UA"
     price_segment: float = Field(default=0.6, ge=0)
@@ -79,6 +98,13 @@ class Settings(BaseSettings):
             raise ValueError(f"no such time zone: {value!r}") from error
         return value
 
+    @field_validator("elks_addresses")
+    @classmethod
+    def _networks(cls, value: str) -> str:
+        for part in _keys(value):
+            ip_network(part)  # its ValueError names what is wrong
+        return value
+
     @field_validator("public_url")
     @classmethod
     def _absolute(cls, value: str) -> str:
@@ -89,15 +115,23 @@ class Settings(BaseSettings):
     @property
     def metrics_folder(self) -> Path:
         """Where the processes of this server count together: METRICS_DIR, or beside an SQLite database, or in var."""
-        if self.metrics_dir:
-            return Path(self.metrics_dir)
+        return Path(self.metrics_dir) if self.metrics_dir else self._beside / "metrics"
+
+    @property
+    def audio_folder(self) -> Path:
+        """Where spoken answers lie for providers that play files: AUDIO_DIR, or where METRICS_DIR would be."""
+        return Path(self.audio_dir) if self.audio_dir else self._beside / "audio"
+
+    @property
+    def _beside(self) -> Path:
+        """The folder of an SQLite database, else var."""
         kind, _, path = self.database_url.partition(":///")
-        return (Path(path).parent if kind.startswith("sqlite") and path else Path("var")) / "metrics"
+        return Path(path).parent if kind.startswith("sqlite") and path else Path("var")
 
     @property
     def secrets(self) -> tuple[str, ...]:
         """Every secret that no log may hold."""
-        listed = [key for name in SECRETS for key in _keys(getattr(self, name))]
+        listed = [key for name in (*SECRETS, *ELKS_SECRETS) for key in _keys(getattr(self, name))]
         return tuple({*listed, self.metrics_token} - {"", DEFAULT_SECRET})
 
     @property
@@ -110,30 +144,42 @@ class Settings(BaseSettings):
         """The names of all gateways, the preferred first. The recorder stands in for Twilio."""
         return tuple(dict.fromkeys(self.gateway.replace("recorder", "twilio").split(",")))
 
+    @property
+    def elks_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """Where 46elks calls us from."""
+        return tuple(ip_network(part) for part in _keys(self.elks_addresses))
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """The names of the secrets that a real service with these gateways cannot be without."""
+        ours = tuple(name for name in SECRETS if not name.startswith("twilio_") or "twilio" in self.gateways)
+        return ours + (ELKS_SECRETS if "46elks" in self.gateways else ())
+
     def check(self) -> None:
         """Raise SettingsError if nobody can start on this: too few or many keys, and if this is a real service a secret
         that is missing or at its default.
         """
         if not self.real:
-            faults = _miscounted(self)
-            if self.twilio_api_url and not _LOOPBACK.match(self.twilio_api_url):
-                faults.append("TWILIO_API_URL must be on this machine")
+            faults = _miscounted(self) + _elks_faults(self) + _modem_faults(self)
+            for name in ("twilio_api_url", "elks_api_url"):
+                if getattr(self, name) and not _LOOPBACK.match(getattr(self, name)):
+                    faults.append(f"{name.upper()} must be on this machine")
             if faults:
                 raise SettingsError(f"GATEWAY={self.gateway} does not start: " + "; ".join(faults))
             return
         faults = [
             f"{name.upper()} is {'missing' if not getattr(self, name) else 'at its default'}"
-            for name in SECRETS
+            for name in self.needed
             if getattr(self, name) in ("", DEFAULT_SECRET)
         ]
-        faults += _miscounted(self)
+        faults += _miscounted(self) + _elks_faults(self) + _modem_faults(self)
         for name in _KEYS:
             faults += [
                 f"{name.upper()}: {e}" for e in _weak(getattr(self, name)) if getattr(self, name) != DEFAULT_SECRET
             ]
-        if not self.twilio_from and not self.twilio_messaging_service_sid:
+        if "twilio" in self.gateways and not self.twilio_from and not self.twilio_messaging_service_sid:
             faults.append("TWILIO_FROM or TWILIO_MESSAGING_SERVICE_SID is missing")
-        if not self.public_url.startswith("https://"):
+        if not self.public_url.startswith("https://") and self.gateways != ("modem",):  # which nobody calls
             faults.append("PUBLIC_URL must begin with https://")
         if faults:
             raise SettingsError(f"GATEWAY={self.gateway} does not start: " + "; ".join(faults))
@@ -166,6 +212,28 @@ def _miscounted(settings: Settings) -> list[str]:
         for name in _KEYS
         if not 1 <= len(_keys(getattr(settings, name))) <= MOST_KEYS
     ]
+
+
+def _elks_faults(settings: Settings) -> list[str]:
+    """What 46elks needs in any case: where there is no signature, the address must not be anybody's."""
+    if "46elks" not in settings.gateways:
+        return []
+    faults = ["ELKS_FROM is missing"] if not settings.elks_from else []
+    if not settings.elks_path and not settings.real:  # else it is among the secrets that are missing
+        faults.append("ELKS_PATH is missing")
+    if not settings.elks_networks:
+        faults.append("ELKS_ADDRESSES is missing")
+    if settings.elks_address_header and not settings.proxy_hops:
+        faults.append("ELKS_ADDRESS_HEADER needs PROXY_HOPS: without a proxy anybody may write that header")
+    return faults
+
+
+def _modem_faults(settings: Settings) -> list[str]:
+    """A modem that nobody reads, or that cannot be found."""
+    if settings.modem_database and "modem" not in settings.gateways:
+        return ["MODEM_DATABASE is set, and modem is not in GATEWAY"]
+    missing = settings.real and "modem" in settings.gateways and not settings.modem_database
+    return ["MODEM_DATABASE is missing"] if missing else []
 
 
 def _weak(value: str) -> list[str]:

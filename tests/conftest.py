@@ -23,6 +23,7 @@ from responder.store.engine import Database
 from responder.store.queries import read_points, save_points
 from responder.web.handset import Handset, in_process
 from tests import engines
+from tests.fakes.espeak import stand_in
 
 # `make test` tries the same examples every time; `make test ARGS=--hypothesis-profile=search` looks for new ones.
 settings.register_profile("same", deadline=None, derandomize=True)
@@ -78,6 +79,12 @@ def stockholm(places: list[Place]) -> Gazetteer:
 def flow() -> Flow:
     """The flow that ships."""
     return load_flow(FLOWS)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def voices(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Somebody can speak, whether or not espeak-ng is installed."""
+    stand_in(tmp_path_factory.mktemp("voices"))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -32,7 +32,15 @@ HOME, STATE = "/opt/trygghetssvar", "/var/lib/trygghetssvar"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 SETTINGS = {name.upper() for name in Settings.model_fields}
 OF_GUNICORN = set(re.findall(r'environ\.get\("([A-Z_]+)"', (ROOT / "gunicorn.conf.py").read_text(encoding="utf-8")))
-OTHERS = {"RESPONDER_TOKEN", "MOVE_TO", "POSTGRES_PASSWORD", "POSTGRES_USER", "POSTGRES_DB", "SUDO_USER"}
+OTHERS = {
+    "RESPONDER_TOKEN",
+    "MOVE_TO",
+    "KIT_PASSPHRASE",
+    "POSTGRES_PASSWORD",
+    "POSTGRES_USER",
+    "POSTGRES_DB",
+    "SUDO_USER",
+}
 GUIDES = ("RUNBOOK.md", "README.md", "deploy/README.md")
 SERVICES = sorted((DEPLOY / "systemd").glob("*.service"))
 

@@ -218,13 +218,18 @@ class Announcer:
         """Approve exactly `version`, as somebody who had no hand in it."""
         require(operator, Permission.APPROVE)
         with self._writing(id) as (connection, was):
-            state = after(was.state, Step.APPROVE)
-            why = objection(operator, was.writers, creators(connection), version, was.version)
-            if why:
-                raise NotApproved("broadcast {id}: {why}", id=id, why=why)
-            new = replace(was, state=state, approved_by=operator.name, approved_version=version)
-            approved = store.change_broadcast(connection, operator.name, Step.APPROVE, was, new, now)
-            return approved if approved.written else self._started(connection, operator.name, approved, now)
+            return self._approved(connection, operator, was, version, now)
+
+    def _approved(
+        self, connection: Connection, operator: Operator, was: Broadcast, version: int, now: datetime, how: str = ""
+    ) -> Broadcast:
+        state = after(was.state, Step.APPROVE)
+        why = objection(operator, was.writers, creators(connection), version, was.version)
+        if why:
+            raise NotApproved("broadcast {id}: {why}", id=was.id, why=why)
+        new = replace(was, state=state, approved_by=operator.name, approved_version=version)
+        approved = store.change_broadcast(connection, operator.name, Step.APPROVE, was, new, now, how)
+        return approved if approved.written else self._started(connection, operator.name, approved, now)
 
     def hasten(self, operator: Operator, id: int, danger: str, now: datetime, version: int | None = None) -> Broadcast:
         """Alone approve what waits for a second person, for danger to life; a push of openings then goes out.
@@ -332,6 +337,93 @@ class Announcer:
             said, _ = self._correction(was, _begun(was), now, {}, "")
             return was, said, sum(store.counts(connection, store.Selection(corrects=id)).values())
 
+    # --- by phone: each in the transaction of the reply ----------------------------------------------------------
+
+    def foresee(
+        self, operator: Operator, template: Template, to: Sequence[str], now: datetime
+    ) -> tuple[Broadcast, Counts]:
+        """(what would be submitted, whom it would reach now); `to`: targets, none for a correction of the last one of
+        theirs.
+        """
+        require(operator, Permission.DRAFT)
+        with self.database.read() as connection:
+            new = self._ordered(connection, operator, template, to, now)
+            _in_its_world(connection, new)
+            counts = store.counts(connection, self._selection(connection, new, now))
+        if not counts and new.corrects is None:
+            raise NobodyToHear(_nobody(new))
+        return new, counts
+
+    def order(
+        self, connection: Connection, operator: Operator, template: Template, to: Sequence[str], counts: Counts,
+        now: datetime, how: str,
+    ) -> Broadcast:  # fmt: skip
+        """Draft and submit it; it waits for a second person, however few it reaches (`counts`, as `foresee` found
+        them: counting a million must not keep residents waiting). What a correction corrects is stopped at once.
+        """
+        require(operator, Permission.DRAFT)
+        new = self._ordered(connection, operator, template, to, now)
+        if new.corrects is not None:
+            require(operator, Permission.SEND)
+            wrong = self._read(connection, new.corrects)
+            if wrong.state is not State.STOPPED:
+                self._stopped(connection, operator, wrong, now, how)
+        added = self._added(connection, operator, new, now)
+        return self._submitted(connection, operator, added, counts, now, always=how)[0]
+
+    def waiting(self, operator: Operator, id: int) -> tuple[Broadcast, int]:
+        """(what waits for a second person, how many it reaches by the count when it was submitted). Raises NotApproved
+        if `operator` may not approve it.
+        """
+        require(operator, Permission.APPROVE)
+        with self.database.read() as connection:
+            was = self._read(connection, id)
+            after(was.state, Step.APPROVE)
+            why = objection(operator, was.writers, creators(connection), was.version, was.version)
+            if why:
+                raise NotApproved("broadcast {id}: {why}", id=id, why=why)
+            _in_its_world(connection, was)
+            return was, was.recipients
+
+    def approve_and_send(
+        self, connection: Connection, operator: Operator, id: int, version: int, now: datetime, how: str
+    ) -> Broadcast:
+        """Approve exactly `version` and send it."""
+        require(operator, Permission.APPROVE)
+        with _clashes(id):
+            approved = self._approved(connection, operator, self._read(connection, id), version, now, how)
+            return self._started(connection, operator.name, approved, now) if approved.written else approved
+
+    def stoppable(self, operator: Operator, id: int) -> Broadcast:
+        """What `stop_in` would stop."""
+        require(operator, Permission.SEND)
+        with self.database.read() as connection:
+            was = self._read(connection, id)
+        after(was.state, Step.STOP)
+        return was
+
+    def stop_in(self, connection: Connection, operator: Operator, id: int, now: datetime, how: str) -> Broadcast:
+        """Send nothing more of it, ever."""
+        require(operator, Permission.SEND)
+        with _clashes(id):
+            return self._stopped(connection, operator, self._read(connection, id), now, how)
+
+    def _ordered(
+        self, connection: Connection, operator: Operator, template: Template, to: Sequence[str], now: datetime
+    ) -> Broadcast:
+        """What an order by phone would have drafted, with the texts of its template."""
+        if template is Template.CORRECTION:
+            id = store.last_begun_of(connection, operator.name)
+            if id is None:
+                raise NothingToCorrect("nothing of yours has gone out, so nothing needs correcting")
+            was = self._read(connection, id)
+            said, fallback = self._correction(was, _begun(was), now, {}, "")
+            return replace(_new(operator, template, was.exercise, Audience(), said, fallback, now), corrects=id)
+        exercise = template is Template.EXERCISE or current(connection) is not None
+        said, fallback = self.scribe.texts(template, exercise, {}, "", now, now)
+        audience = Audience.parse(to, self.places(connection), store.point_ids(connection))
+        return _new(operator, template, exercise, audience, said, fallback, now)
+
     def _correction(
         self, was: Broadcast, began: float, now: datetime, texts: Mapping[str, str], fallback: str
     ) -> tuple[dict[str, str], str]:
@@ -393,15 +485,19 @@ class Announcer:
         now: datetime,
         danger: str = "",
         free: bool = True,
+        always: str = "",
     ) -> tuple[Broadcast, Estimate]:
-        """Submitted, and approved by the rule if it need not wait. A correction is never too dear, nor for too few."""
+        """Submitted, and approved by the rule if it need not wait. A correction is never too dear, nor for too few.
+
+        `always`: it waits in any case, since it was ordered so ("via sms").
+        """
         _in_its_world(connection, was)
         priced = self._estimate(was, counts, now)
         if not was.corrects:
             if not priced.recipients:
                 raise NobodyToHear("broadcast {id} would reach nobody: {why}", id=was.id, why=_nobody(was))
             self._afford(connection, priced, now)
-        hold = waits(
+        hold = bool(always) or waits(
             Template(was.template),
             priced.recipients,
             self._recent(connection, {operator.name, *was.writers}, was.id, now),
@@ -416,7 +512,7 @@ class Announcer:
             submitted_at=now.timestamp(),
             reason=danger,
         )
-        store.change_broadcast(connection, operator.name, Step.SUBMIT, was, new, now, danger)
+        store.change_broadcast(connection, operator.name, Step.SUBMIT, was, new, now, danger or always)
         if hold:
             return new, priced
         approved = replace(new, state=after(new.state, Step.APPROVE), approved_by=RULE, approved_version=new.version)
@@ -465,11 +561,13 @@ class Announcer:
                 take_as_told(connection, id)
             return store.change_broadcast(connection, operator.name, step, was, new, now, clean(why))
 
-    def _stopped(self, connection: Connection, operator: Operator, was: Broadcast, now: datetime) -> Broadcast:
+    def _stopped(
+        self, connection: Connection, operator: Operator, was: Broadcast, now: datetime, how: str = ""
+    ) -> Broadcast:
         store.drop_due(connection, job(was.id), now.timestamp())
         take_as_told(connection, was.id)
         new = replace(was, state=after(was.state, Step.STOP), finished_at=now.timestamp())
-        return store.change_broadcast(connection, operator.name, Step.STOP, was, new, now)
+        return store.change_broadcast(connection, operator.name, Step.STOP, was, new, now, how)
 
     def _reopened(self, connection: Connection, operator: Operator, id: int, now: datetime) -> None:
         """A delivery of this broadcast is sent again: not of one that was stopped, and one that is done goes on."""
@@ -485,13 +583,8 @@ class Announcer:
     @contextmanager
     def _writing(self, id: int) -> Iterator[tuple[Connection, Broadcast]]:
         """A transaction that has read the broadcast."""
-        with self.database.write() as connection:
-            try:
-                yield connection, self._read(connection, id)
-            except Clash:
-                raise EditedMeanwhile(
-                    "somebody changed broadcast {id} at the same moment; read it and try again", id=id
-                ) from None
+        with self.database.write() as connection, _clashes(id):
+            yield connection, self._read(connection, id)
 
     def _read(self, connection: Connection, id: int) -> Broadcast:
         return existing(store.read_broadcast(connection, id), id)
@@ -555,6 +648,17 @@ def _in_its_world(connection: Connection, broadcast: Broadcast) -> None:
     """An exercise is sent while one goes on, anything real while none does. Raises ExerciseGoesOn, NoExercise."""
     going = current(connection)
     fits(broadcast, going.name if going else "")
+
+
+@contextmanager
+def _clashes(id: int) -> Iterator[None]:
+    """A clash, told to whoever came second."""
+    try:
+        yield
+    except Clash:
+        raise EditedMeanwhile(
+            "somebody changed broadcast {id} at the same moment; read it and try again", id=id
+        ) from None
 
 
 def _begun(was: Broadcast) -> float:

@@ -37,7 +37,7 @@ from responder.core.telling import Teller
 from responder.core.told import at, said_of
 from responder.core.wording import Channel, Wording, plainly, spoken_digits
 from responder.core.words import clean
-from responder.ports import Clock, Gateway, Inbound, Outbound
+from responder.ports import DESK, Clock, Gateway, Inbound, Outbound
 from responder.store.engine import Passing, StoreAway
 from responder.store.meter import Cap, Meter
 from responder.store.people import Followed, People, Person, Write
@@ -104,7 +104,7 @@ class Answerer:
                 return document
             log.error("database away, %s answered from memory: %s", inbound.id, error)
             metrics.inbound(inbound.channel, "from memory")
-            return render(outbound or self._unavailable(inbound.channel, Voiceover(self._manner, self._clock())))
+            return render(outbound or self._unavailable(inbound.channel, self._over(inbound.gateway, self._clock())))
 
     def _settled(self, inbound: Inbound, render: Callable[[Outbound], str]) -> str:
         """The document, recorded, whichever turn was saved first. Raises StoreAway."""
@@ -153,7 +153,7 @@ class Answerer:
 
     def unavailable(self, channel: Channel, gateway: str) -> str:
         """The document of a gateway for when nothing else can be said."""
-        return self._render(gateway, channel)(self._unavailable(channel, Voiceover(self._manner, self._clock())))
+        return self._render(gateway, channel)(self._unavailable(channel, self._over(gateway, self._clock())))
 
     def busy(self, inbound: Inbound, sentence: str) -> str:
         """The document that tells who cannot be answered now so, by the sentence of this key. Nothing is read, recorded
@@ -167,10 +167,13 @@ class Answerer:
         session = in_their_language(self._flow, self._new(inbound.channel).session, inbound.text)
         others = () if text else tuple(code for code in self._flow.languages if code != session.language)
         turn = Turn(session, tuple(Say(sentence, language=code) for code in (session.language, *others)), ends=True)
-        said = self._told(turn, Voiceover(self._manner, now), inbound.turn)[0]
+        said = self._told(turn, self._over(inbound.gateway, now), inbound.turn)[0]
         if not text and not inbound.begins:
             return self._gateways[inbound.gateway].hold(said, inbound.turn)
         return render(self._metered(inbound, turn, said, now)[1])
+
+    def _over(self, gateway: str, now: datetime, as_of: datetime | None = None) -> Voiceover:
+        return Voiceover(self._manner, now, as_of, keys_only=not self._gateways[gateway].speech)
 
     def _render(self, gateway: str, channel: Channel) -> Callable[[Outbound], str]:
         through = self._gateways[gateway]
@@ -189,7 +192,7 @@ class Answerer:
         turn, outbound = Turn(memory.session), Outbound()
         if self._answerable(inbound):
             view = self._snapshot.fresh(opening.points_version, opening.places_version, now)
-            over = Voiceover(self._manner, now)
+            over = self._over(inbound.gateway, now)
             turn, outbound = self._converse(memory.session, _event(inbound), view, over, inbound.sender, inbound.turn)
         elif inbound.handled in ("STOP", "START"):  # the provider has answered; what it promised is ours to do too
             turn = step(self._flow, memory.session, Heard(inbound.handled))
@@ -218,7 +221,8 @@ class Answerer:
             state = self._vault.seal(packed(memory.after(bare, outbound.text, stamp)))
             closing = replace(closing, state_sealed=state, sender_hash=b"", sender_sealed=b"", body_sealed=b"")
             hashes = self._vault.hashes(inbound.sender)
-            self._turns.promise(closing, self._people.stop(hashes, stamp), hashes)
+            forgotten = [*hashes, *self._vault.hashes(f"{DESK}{inbound.sender}")]  # what they ordered by phone too
+            self._turns.promise(closing, self._people.stop(hashes, stamp), forgotten)
         elif turn.effects:
             self._turns.promise(closing, self._writes(turn, inbound, stamp))
         else:
@@ -248,7 +252,7 @@ class Answerer:
         stops = tuple(effect for effect in turn.effects if effect.do in ("forget", "unsubscribe"))
         turn = replace(turn, says=(Say("say.capped"),), options=(), effects=stops, ends=True)
         if cap is Cap.NUMBER or begins:
-            return turn, self._told(turn, Voiceover(self._manner, now), inbound.turn)[0]
+            return turn, self._told(turn, self._over(inbound.gateway, now), inbound.turn)[0]
         return turn, Outbound()
 
     def _sent_somewhere(self, inbound: Inbound, turn: Turn, outbound: Outbound, stamp: float) -> dict[str, Any]:
@@ -286,7 +290,8 @@ class Answerer:
             if effect.do in ("ask_first", "text_me"):
                 kind = "agree" if effect.do == "ask_first" else "address"
                 serial = f"agree {int(stamp // 86_400)}" if kind == "agree" else inbound.id  # asked once a day
-                writes += self._people.request(kind, hashes, channel=way, serial=serial, **about, **number)
+                back = inbound.gateway if way == "text" else ""  # from the number that they know
+                writes += self._people.request(kind, hashes, channel=way, serial=serial, via=back, **about, **number)
             if effect.do in ("subscribe", "welcome_back", "agree"):
                 writes += self._people.lift(hashes)
             if effect.do == "agree":
@@ -339,7 +344,7 @@ class Answerer:
             return Outbound()
         if view is None:
             return None
-        over = Voiceover(self._manner, now, as_of=view.read_at)
+        over = self._over(inbound.gateway, now, view.read_at)
         session = self._new(inbound.channel).session
         view = self._snapshot.at(view, now)
         try:

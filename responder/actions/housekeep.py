@@ -9,7 +9,7 @@ from responder.core.points import ACTIVATED, Point
 from responder.core.segments import to_gsm
 from responder.settings import Settings
 from responder.store import accounts as staff
-from responder.store import inbox, outbox, people
+from responder.store import desk, inbox, outbox, people
 from responder.store.accounts import Account, read_accounts
 from responder.store.engine import Database
 from responder.store.queries import purge_turns
@@ -42,6 +42,7 @@ def keep_house(
     with database.write() as connection:
         outbox.purge(connection, before, now.timestamp() - DAY)
         inbox.purge_handled(connection, before)
+        desk.purge_wishes(connection, now.timestamp() - DAY, before)
         purge_schedule(connection, before)
         staff.purge_sign_ins(connection, now.timestamp() - SESSIONS_KEPT, now.timestamp() - DAY)
         accounts = read_accounts(connection)
@@ -69,7 +70,12 @@ def rekey(database: Database, vault: Vault, now: datetime) -> int:
     One number must have one hash, or it would get a broadcast twice.
     """
     with database.read() as connection:
-        known = people.keys_in_use(connection)
+        known, unhashed = people.keys_in_use(connection), desk.phones_without_hash(connection)
+    if unhashed:
+        with database.write() as connection:
+            for name, sealed in desk.phones_without_hash(connection):
+                if number := _opened(vault, sealed, name):
+                    desk.set_phone_hash(connection, name, vault.newest(number))
     if known == vault.fingerprint:
         return 0
     done = last = 0
@@ -88,7 +94,10 @@ def rekey(database: Database, vault: Vault, now: datetime) -> int:
                 people.rehash_turn(connection, turn, vault.newest(number), vault.seal(number))
         for account in read_accounts(connection):
             if number := _opened(vault, account.phone_sealed, account.operator.name):
-                people.reseal_operator(connection, account.operator.name, vault.seal(number))
+                people.rehash_operator(connection, account.operator.name, vault.newest(number), vault.seal(number))
+        for host in desk.hosts(connection):
+            if number := _opened(vault, host.number_sealed, f"host {host.id}"):
+                desk.rehash_host(connection, host.id, vault.newest(number), vault.seal(number))
         for name, sealed in staff.second_factors(connection):
             if secret := _opened(vault, sealed, f"{name}, the second factor,"):
                 staff.set_credentials(connection, name, totp_sealed=vault.seal(secret))

@@ -9,13 +9,13 @@ from sqlalchemy.engine import Connection
 
 from responder.core.exercise import ExerciseGoesOn
 from responder.core.placesfile import read_places_file
-from responder.core.points import ACTIVATED, Point
+from responder.core.points import ACTIVATED, PROPOSED, Point
 from responder.core.pointsfile import checked, read_points_file
 from responder.core.rows import TableError
 from responder.store import migrations
 from responder.store.engine import Database
 from responder.store.exercises import current
-from responder.store.queries import add_audit, read_places, read_points, save_places, save_points
+from responder.store.queries import add_audit, number_points, read_places, read_points, save_places, save_points
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 DEMO_OPEN_FOR = timedelta(hours=8)
@@ -68,6 +68,7 @@ def prepare(database: Database) -> Loaded:
         known = {place.code for place in read_places(connection)}
         missing = [place for place in places if place.code not in known]
         save_places(connection, missing, set())
+        number_points(connection, [point.id for point, _ in read_points(connection) if point.status not in PROPOSED])
     return Loaded(len(missing), 0, len(places) - len(missing))
 
 

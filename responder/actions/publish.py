@@ -20,7 +20,7 @@ from responder.core.message import Messages
 from responder.core.places import Gazetteer, Place, PlaceKind
 from responder.core.points import ACTIVATED, PROPOSED, SERVICES, Point, Standing, Status, YesNo, standing
 from responder.core.pointsfile import LONGEST, check_point, moment, people
-from responder.core.problem import Fault, Phrase, Problem, listed
+from responder.core.problem import Fault, Meanwhile, Phrase, Problem, listed
 from responder.core.reply import Manner, Voiceover
 from responder.core.told import News, Now, at, keys, said_of
 from responder.core.words import clean
@@ -51,7 +51,7 @@ class ChangeRefused(Problem):
         super().__init__(why, **values)
 
 
-class Overtaken(ChangeRefused):
+class Overtaken(ChangeRefused, Meanwhile):
     """Somebody has changed the point since it was looked at: `who` ("" if nobody knows) at `at`, to what it is now.
 
     `begun_or_ended`: an exercise has, so that another point was looked at than would be changed.
@@ -131,10 +131,25 @@ def set_point(
     is that), Forbidden or StoreAway.
     """
     with database.write() as connection:
-        found = _found(connection, id, operator, seen, zone)
-        after = _changed(found.point, change, zone, now)
-        found.save(connection, after, now)
-        found.write_down(connection, operator, f"set {change.status}", after, now, clean(decision), clean(decided_by))
+        return set_point_in(connection, id, change, operator, zone, now, decision, decided_by, seen)
+
+
+def set_point_in(
+    connection: Connection,
+    id: str,
+    change: Change,
+    operator: Operator,
+    zone: str,
+    now: datetime,
+    decision: str = "",
+    decided_by: str = "",
+    seen: int | None = None,
+) -> tuple[Point, Point]:
+    """`set_point` as a part of the caller's transaction, which must write alone."""
+    found = _found(connection, id, operator, seen, zone)
+    after = _changed(found.point, change, zone, now)
+    found.save(connection, after, now)
+    found.write_down(connection, operator, f"set {change.status}", after, now, clean(decision), clean(decided_by))
     return found.point, after
 
 
@@ -146,20 +161,63 @@ def confirm(
     Refused for one that is not open, full or on call, or that has closed by its own time. Raises as `set_point`.
     """
     with database.write() as connection:
-        found = _found(connection, id, operator, seen, zone)
-        before = found.point
-        if before.status not in ACTIVATED:
-            raise ChangeRefused("{id} is {status}, so it cannot be still open", id=id, status=before.status)
-        if before.closes and before.closes <= now:
-            raise ChangeRefused(
-                "{id} was to close {time}, and that has passed; say when it closes now",
-                id=id,
-                time=_day(before.closes, zone),
-            )
-        after = replace(before, confirmed_at=now)
-        found.save(connection, after, now)
-        found.write_down(connection, operator, "confirm", after, now)
+        return confirm_in(connection, id, operator, zone, now, seen)
+
+
+def confirm_in(
+    connection: Connection, id: str, operator: Operator, zone: str, now: datetime, seen: int | None, decision: str = ""
+) -> tuple[Point, Point]:
+    """`confirm` as a part of the caller's transaction, which must write alone."""
+    found = _found(connection, id, operator, seen, zone)
+    before = found.point
+    if before.status not in ACTIVATED:
+        raise ChangeRefused("{id} is {status}, so it cannot be still open", id=id, status=before.status)
+    if before.closes and before.closes <= now:
+        raise ChangeRefused(
+            "{id} was to close {time}, and that has passed; say when it closes now",
+            id=id,
+            time=_day(before.closes, zone),
+        )
+    after = replace(before, confirmed_at=now)
+    found.save(connection, after, now)
+    found.write_down(connection, operator, "confirm", after, now, decision)
     return before, after
+
+
+@dataclass(frozen=True)
+class Counter:
+    """What orders by phone do to points, each in the transaction of the reply."""
+
+    foresight: "Foresight"
+    zone: str
+
+    def foresee(self, view: View, id: str, status: Status, closes: str, operator: Operator, now: datetime) -> "Preview":
+        """What it would do; everything but status and times stays. Raises as `set_point`."""
+        with self.foresight.database.read() as connection:
+            change = self._change(connection, id, status, closes, now)
+        return self.foresight.preview(view, id, change, operator, now)
+
+    def change(
+        self, connection: Connection, id: str, status: Status, closes: str, operator: Operator, now: datetime,
+        decision: str, seen: int,
+    ) -> Point:  # fmt: skip
+        """The point as it is then. Raises as `set_point`."""
+        change = self._change(connection, id, status, closes, now)
+        return set_point_in(connection, id, change, operator, self.zone, now, decision, seen=seen)[1]
+
+    def confirm(
+        self, connection: Connection, id: str, operator: Operator, now: datetime, decision: str, seen: int
+    ) -> Point:
+        """The point as it is then. Raises as `confirm`."""
+        return confirm_in(connection, id, operator, self.zone, now, seen, decision)[1]
+
+    def _change(self, connection: Connection, id: str, status: Status, closes: str, now: datetime) -> Change:
+        """What is announced to close later still does, unless another time is given."""
+        known = watching.current_point(connection, id)
+        if known and not closes and {status, known[0].status} <= ACTIVATED:
+            before = known[0].closes
+            closes = before.isoformat() if before and before > now else ""
+        return Change(status, closes=closes)
 
 
 def note(

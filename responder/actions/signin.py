@@ -31,6 +31,7 @@ from sqlalchemy.engine import Connection
 from zxcvbn import zxcvbn
 
 from responder.core.access import Operator, Permission, Role, handed_over, require, sends
+from responder.core.onetime import bare, step_of, still_counts, wait_after
 from responder.core.problem import Phrase, Problem
 from responder.settings import Settings
 from responder.store import accounts as store
@@ -47,10 +48,6 @@ STRENGTH = 3  # of 4, as zxcvbn judges against what people commonly choose
 RECOVERY_CODES = 10
 INVITED_FOR = 72 * 3600  # seconds
 SEEN_EVERY = 30  # seconds between two notes that a person is at work
-FORGETS_AFTER = 15 * 60  # seconds without a failure
-FREE = 5  # failures before there is a wait
-LONGEST_WAIT = {"a": 30, "k": 30, "i": 300, "s": 300}  # seconds, by the first letter of a scope
-STEP = 30  # seconds that a code is good for
 ISSUER = "Trygghetssvar"
 
 
@@ -249,7 +246,7 @@ class Door:
 
         Raises BadCode. All other sessions end.
         """
-        step = _step(secret, _bare(code), now.timestamp())
+        step = step_of(secret, bare(code), now.timestamp())
         if step is None:
             raise BadCode("The code does not fit. Codes change every 30 seconds: take the one that is shown now.")
         name = session.operator.name
@@ -301,8 +298,8 @@ class Door:
         """Whether `code` is a second factor of theirs, which it is once; none is asked of who has none."""
         if not known.totp_sealed:
             return True
-        code = _bare(code)
-        step = _step(self._secret(known), code, now)
+        code = bare(code)
+        step = step_of(self._secret(known), code, now)
         if step is not None:
             return store.use_totp_step(connection, known.operator.name, step)
         if not store.use_recovery_code(connection, known, hashed(code)):
@@ -350,17 +347,12 @@ def _is_stranded(known: store.Account | None, accounts: Collection[store.Account
     return first or (known in admins and not any(one.enters for one in admins))
 
 
-def wait_after(scope: str, failures: int) -> float:
-    """Seconds that a scope waits after so many failures in a row."""
-    return min(2.0 ** (failures - FREE), LONGEST_WAIT[scope[0]]) if failures >= FREE else 0.0
-
-
 def _waited(connection: Connection, scopes: Sequence[str], now: float) -> dict[str, int]:
     """How many failures each scope has. Raises TooManyAttempts while one of them waits."""
     counts = {}
     for scope in scopes:
         count, last = store.failures(connection, scope)
-        counts[scope] = count if now - last <= FORGETS_AFTER else 0
+        counts[scope] = still_counts(count, last, now)
         wait = last + wait_after(scope, counts[scope]) - now
         if wait > 0:
             raise TooManyAttempts(ceil(wait))
@@ -429,22 +421,6 @@ def _verified(password_hash: str, password: str) -> bool:
     except (VerificationError, InvalidHashError):
         return False
     return genuine and bool(password_hash) and len(password) <= LONGEST
-
-
-def _bare(code: str) -> str:
-    """A code without what people put between its groups."""
-    return "".join(code.split()).replace("-", "").lower()
-
-
-def _step(secret: str, code: str, now: float) -> int | None:
-    """The time step of which `code` is the code: this one, or one before or after. Nothing is a code of no secret."""
-    if not secret:
-        return None
-    totp = pyotp.TOTP(secret)
-    for step in (int(now // STEP) + n for n in (0, -1, 1)):
-        if len(code) == totp.digits and secrets.compare_digest(totp.generate_otp(step).encode(), code.encode()):
-            return step
-    return None
 
 
 def _new_codes(connection: Connection, name: str) -> list[str]:

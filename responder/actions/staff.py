@@ -11,13 +11,16 @@ import phonenumbers
 from sqlalchemy.engine import Connection
 
 from responder.core.access import Operator, Permission, Role, handed_over, require
+from responder.core.onetime import PAPER_DIGITS
 from responder.core.problem import Problem
 from responder.core.words import clean
 from responder.store import accounts as store
 from responder.store.broadcasts import add_line
+from responder.store.desk import set_paper_codes
 from responder.store.engine import Database
 from responder.store.vault import Vault
 
+PAPER_CODES = 20  # on a printed list
 _NAME = re.compile(r"[a-z0-9åäö][a-z0-9åäö._@-]{0,39}")
 
 
@@ -77,7 +80,8 @@ def add(
     A bare shell adds the first account, an admin, and no other.
     """
     name, phone = _checked_name(name), phone.strip()
-    sealed = vault.seal(_checked_phone(phone)) if phone else b""
+    phone = _checked_phone(phone) if phone else ""
+    sealed, phone_hash = (vault.seal(phone), vault.newest(phone)) if phone else (b"", b"")
     token = secrets.token_urlsafe(32) if with_token else ""
     account = Operator(name, role, _checked_districts(role, districts), created_by=operator.name)
     with database.write() as connection:
@@ -85,7 +89,8 @@ def add(
             require(operator, Permission.OPERATORS)
         elif role is not Role.ADMIN:
             raise BadAccount("the first account must be an admin, not {role}", role=role)
-        if not store.add_operator(connection, account, _hash(token) if token else "", sealed, now.timestamp()):
+        token_hash, stamp = _hash(token) if token else "", now.timestamp()
+        if not store.add_operator(connection, account, token_hash, sealed, stamp, phone_hash):
             raise BadName("there is already an account '{name}'; choose another name", name=name)
         _line(connection, operator, "add", name, "", _json(role=role, districts=account.districts), now)
     return token
@@ -150,6 +155,25 @@ def new_token(database: Database, operator: Operator, name: str, now: datetime) 
 def withdraw_token(database: Database, operator: Operator, name: str, now: datetime) -> None:
     """The account has no token any more: nobody works as it on the command line. The last admin keeps a way in."""
     _set_token(database, operator, name, "", "withdraw token", now)
+
+
+def print_codes(database: Database, vault: Vault, operator: Operator, name: str, now: datetime) -> list[str]:
+    """Codes for orders by phone, each good once, told this once: one's own, or anybody's as an admin. Those of before
+    are void.
+
+    Whoever prints them for somebody else could use them: they count as who created the account.
+    """
+    if name != operator.name or not operator.signed_in:
+        require(operator, Permission.OPERATORS)
+    codes = [f"{secrets.randbelow(10**PAPER_DIGITS):0{PAPER_DIGITS}d}" for _ in range(PAPER_CODES)]
+    with database.write() as connection:
+        known, by = _enabled(connection, name), operator.name
+        if by != name:
+            still_opens = known.enters or known.invite_until > now.timestamp()
+            store.set_credentials(connection, name, created_by=handed_over(known.operator.created_by, by, still_opens))
+        set_paper_codes(connection, name, json.dumps([vault.newest(f"code:{name}:{c}").hex() for c in codes]))
+        _line(connection, operator, "print codes", name, "", _json(codes=len(codes)), now)
+    return codes
 
 
 def signed_in(database: Database, token: str) -> Operator:

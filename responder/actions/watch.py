@@ -12,6 +12,7 @@ from responder.core.broadcast import State, objection
 from responder.core.points import ACTIVATED, PROPOSED, Kind, Point, Standing, standing
 from responder.core.words import fold
 from responder.store.accounts import read_accounts
+from responder.store.desk import point_numbers
 from responder.store.engine import Database
 from responder.store.tables import AuditRow
 from responder.store.watching import (
@@ -32,11 +33,12 @@ TROUBLE = timedelta(minutes=10)  # for which texts may wait before somebody shou
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A point as operators see it: with the version they see, and what it is now."""
+    """A point as operators see it: with the version they see, what it is now, and its short number on a phone."""
 
     point: Point
     version: int
     standing: Standing
+    number: int | None = None
 
     @property
     def confirmable(self) -> bool:
@@ -110,8 +112,8 @@ def points(database: Database, zone: str, stale_after: timedelta, now: datetime)
 def point(database: Database, id: str, zone: str, stale_after: timedelta, now: datetime) -> Shown | None:
     """The point `id`, decided on or not, or None. Raises StoreAway."""
     with database.read() as connection:
-        found = current_point(connection, id)
-    return Shown(*found, standing(found[0], now, zone, stale_after)) if found else None
+        found, numbers = current_point(connection, id), point_numbers(connection)
+    return Shown(*found, standing(found[0], now, zone, stale_after), numbers.get(id)) if found else None
 
 
 def history(database: Database, id: str) -> list[AuditRow]:
@@ -121,9 +123,16 @@ def history(database: Database, id: str) -> list[AuditRow]:
 
 
 def matching(shown: Iterable[Shown], words: str, districts: Sequence[str]) -> list[Shown]:
-    """Those whose name, district or address has all of `words`, in one of `districts` (all if empty)."""
-    wanted = [fold(word) for word in words.split()]
-    return [one for one in shown if (not districts or one.point.district in districts) and _has(one.point, wanted)]
+    """Those whose name, district or address has all of `words`, or whose number it is, in one of `districts` (all if
+    empty).
+    """
+    wanted, number = [fold(word) for word in words.split()], words.strip()
+    return [
+        one
+        for one in shown
+        if (not districts or one.point.district in districts)
+        and (_has(one.point, wanted) or (number.isdecimal() and number == str(one.number)))
+    ]
 
 
 def _has(point: Point, wanted: list[str]) -> bool:
@@ -132,8 +141,9 @@ def _has(point: Point, wanted: list[str]) -> bool:
 
 
 def _shown(connection: Connection, zone: str, stale_after: timedelta, now: datetime) -> tuple[Shown, ...]:
+    numbers = point_numbers(connection)
     found = [
-        Shown(point, version, standing(point, now, zone, stale_after))
+        Shown(point, version, standing(point, now, zone, stale_after), numbers.get(point.id))
         for point, version in current_points(connection)
         if point.status not in PROPOSED
     ]

@@ -28,6 +28,7 @@ from responder.doctor import examine
 from responder.flowfiles import load as load_flow
 from responder.jobs import Jobs
 from responder.settings import SettingsError, load_settings
+from responder.store.desk import point_numbers
 from responder.store.engine import Database, StoreAway
 from responder.store.exercises import current
 from responder.store.queries import read_points
@@ -175,14 +176,16 @@ def points() -> None:
     settings = load_settings()
     now, zone = utc_now(), settings.timezone
     with Database(settings.database_url).read() as connection:
-        going, rows = current(connection), current_points(connection)
+        going, rows, numbers = current(connection), current_points(connection), point_numbers(connection)
     if going:
         click.echo(f"the exercise {going.name} goes on: residents are told of what is real, and not of this", err=True)
     for point, version in rows:
         now_is = standing(point, now, zone, timedelta(hours=settings.stale_after))
         confirmed = f"{point.confirmed_at:%Y-%m-%d %H:%M}Z" if point.confirmed_at else "never"
         flags = " unconfirmed" if now_is.unconfirmed else ""
-        click.echo(f"{point.id}\t{point.status}\t{now_is.kind}{flags}\tconfirmed {confirmed}\tv{version}\t{point.name}")
+        number = f"no {numbers[point.id]}" if point.id in numbers else "-"
+        state = f"{point.status}\t{now_is.kind}{flags}\tconfirmed {confirmed}"
+        click.echo(f"{point.id}\t{state}\tv{version}\t{point.name}\t{number}")
     if not rows:
         click.echo("no points; `responder import points FILE` or `responder init --demo`")
 
@@ -334,19 +337,25 @@ def _typed() -> Iterator[str]:
         yield line
 
 
-from responder.cli.backups import backup, move, release, restore  # noqa: E402 - they need what is above
+from responder.cli.audio import audio  # noqa: E402 - they need what is above
+from responder.cli.backups import backup, move, release, restore  # noqa: E402
 from responder.cli.broadcasts import broadcast, deliveries, delivery  # noqa: E402
 from responder.cli.exercises import exercise  # noqa: E402
+from responder.cli.gateways import gateways  # noqa: E402
+from responder.cli.hosts import hosts  # noqa: E402
 from responder.cli.inbox import alias, inbox  # noqa: E402
 from responder.cli.journal import audit, shift  # noqa: E402
+from responder.cli.kits import kit, merge  # noqa: E402
 from responder.cli.operators import operator, who  # noqa: E402
 from responder.cli.readiness import geojson, readiness  # noqa: E402
 from responder.cli.service import jobs, subscriptions  # noqa: E402
 
-for _command in (broadcast, deliveries, delivery, exercise, jobs, operator, subscriptions, readiness):
+for _command in (broadcast, deliveries, delivery, exercise, gateways, jobs, operator, subscriptions, readiness):
     main.add_command(_command)
-for _command in (backup, move, release, restore):
+for _command in (backup, kit, merge, move, release, restore):
     main.add_command(_command)
 for _command in (alias, audit, inbox, shift):
+    main.add_command(_command)
+for _command in (audio, hosts):
     main.add_command(_command)
 export.add_command(geojson)

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 import click
 
+from responder.actions import steer
 from responder.actions.announce import Announcer, Outcome, Seen
 from responder.actions.load import read_file
 from responder.actions.track import Tracker
@@ -21,7 +22,7 @@ from responder.core.estimate import Estimate, sending_time
 from responder.flowfiles import load as load_flow
 from responder.settings import Settings, load_settings
 from responder.store.engine import Database
-from responder.wiring import utc_now
+from responder.wiring import rates, utc_now
 
 _TO = click.option(
     "--to", multiple=True, help="everyone, district:Farsta, area:Hökarängen, postcode:12347, point:ID. Repeat it."
@@ -249,6 +250,19 @@ def _said(texts: Iterable[str]) -> dict[str, str]:
 def _show(desk: _Desk, id: int) -> None:
     seen = desk.announcer.show(desk.operator, id, desk.now)
     _print(_described(seen, desk.settings))
+    if seen.broadcast.state is State.SENDING:
+        _print(_still_to_go(desk, seen.broadcast))
+
+
+def _still_to_go(desk: _Desk, one: Broadcast) -> Iterator[str]:
+    """When its last text goes, after all that goes before it, at the rate of the gateway that is used now."""
+    standing = steer.show(desk.tracker.database, desk.operator, rates(desk.settings), desk.now)
+    if standing.main is None:
+        yield "no gateway works that may be used: nothing is sent; `responder gateways show`"
+    for queue in standing.waiting:
+        if standing.main and queue.priority == one.priority:
+            done = _local(desk.now.timestamp() + queue.seconds, desk.settings)
+            yield f"gone at about {done}, by {standing.main.name} at {standing.main.rate:g} segments a second"
 
 
 def _described(seen: Seen, settings: Settings) -> Iterator[str]:

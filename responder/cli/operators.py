@@ -90,6 +90,18 @@ def operator_token(name: str) -> None:
     click.echo("This is shown once; only its hash is kept.", err=True)
 
 
+@operator.command(name="codes")
+@click.argument("name")
+@_plainly
+def operator_codes(name: str) -> None:
+    """Print twenty codes for orders by phone, each good once; those of before are void."""
+    settings = load_settings()
+    database = Database(settings.database_url)
+    for code in staff.print_codes(database, vault_of(settings), who(database), name, utc_now()):
+        click.echo(f"{code[:4]} {code[4:]}")
+    click.echo("These are shown once; only their hashes are kept. Cross each out when it is used.", err=True)
+
+
 @operator.command(name="list")
 @_plainly
 def operator_list() -> None:

@@ -2,7 +2,7 @@
 
 import signal
 import threading
-from contextlib import closing
+from contextlib import closing, nullcontext
 
 import click
 
@@ -11,6 +11,7 @@ from responder.cli import _plainly
 from responder.cli.operators import who
 from responder.core.access import Permission, require
 from responder.jobs import Jobs
+from responder.modem import Modem
 from responder.settings import load_settings
 from responder.store.engine import Database
 from responder.store.queries import subscription_counts
@@ -20,14 +21,17 @@ from responder.wiring import wire
 @click.command()
 @_plainly
 def jobs() -> None:
-    """Push changes, send, and keep house, until it is told to end. Run as many as you like: all send, one leads."""
+    """Push changes, send, keep house, and look after this machine's modem, until it is told to end. Run as many as you
+    like: all send, one leads.
+    """
     settings = load_settings()
     logs.install(settings.log_format, settings.secrets)
     service = wire(settings)
     ending = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ending.set())
-    with metrics.shared(settings.metrics_folder), closing(service.database), Jobs(service) as running:
+    modem = Modem(service) if settings.modem_database else nullcontext()
+    with metrics.shared(settings.metrics_folder), closing(service.database), Jobs(service) as running, modem:
         click.echo(f"jobs: {running.owner}, {'leads' if running.leads() else 'waits to lead'}")
         ending.wait()
 

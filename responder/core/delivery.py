@@ -2,7 +2,7 @@
 
 A delivery only moves forward. `queued` is taken up as `sending` under a lease; the provider takes it (`accepted`),
 hands it on (`sent`), and says in the end `delivered` or `failed`. `unknown` waits for an operator. Error codes:
-Twilio's dictionary, sorted as an operator would act on them.
+Twilio's dictionary, and below 100 our own for providers that have no codes, sorted as an operator would act on them.
 """
 
 from enum import StrEnum
@@ -46,8 +46,9 @@ _CALL_STATUS = {
 _NOT_IN = ("busy", "no-answer")
 
 OPTED_OUT = 21610
-_FOR_GOOD = frozenset({21211, 21408, 21602, 21610, 21612, 21614, 21617, 30005, 30006, 30007, 30450})
-_ACCOUNT = frozenset({20003, 20005, 21212, 21603, 21606, 21659, 21660, 21661, 30002})  # the sender, not the number
+NO_SUCH_NUMBER, NO_MONEY = 2, 3  # our own; 1 is a number's share of the day
+_FOR_GOOD = frozenset({NO_SUCH_NUMBER, 21211, 21408, 21602, 21610, 21612, 21614, 21617, 30005, 30006, 30007, 30450})
+_ACCOUNT = frozenset({NO_MONEY, 20003, 20005, 21212, 21603, 21606, 21659, 21660, 21661, 30002})  # the sender
 _ALARM = _ACCOUNT | {21408}
 _SLOW = frozenset({20429, 21611, 30001})
 _LATER = frozenset({30003, 30008, 30036})  # 30036: its validity ended at the provider
@@ -74,7 +75,7 @@ def refusal(status: int, code: int) -> Answer:
     """What an HTTP `status` with an error `code` (0: none) means for a message."""
     if status == 429 or code in _SLOW:
         return Answer.SLOW
-    if code in _ACCOUNT or (status in (401, 403) and code not in _FOR_GOOD):
+    if code in _ACCOUNT or (status in (401, 402, 403) and code not in _FOR_GOOD):
         return Answer.HALT
     if code in _FOR_GOOD:
         return Answer.FOR_GOOD

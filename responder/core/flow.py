@@ -2,7 +2,8 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from responder.core.points import SERVICES
 from responder.core.segments import cost, gsm_twins
@@ -55,12 +56,26 @@ PLACEHOLDERS: Mapping[str, frozenset[str]] = {
     "waiting": frozenset({"place"}),
     "broadcast.": frozenset({"sender", "time", "said"}),
     "option": frozenset({"key", "label"}),
+    "op.": frozenset(
+        {"point", "state", "until", "time", "count", "text", "why", "id", "who", "code", "sender", "target"}
+    ),
 }
 
 # Sentences that stand alone in a text, filled with the longest values they can meet.
 _LONGEST = {
-    "said": "W" * 30, "place": "Hässelby villastad", "service": "W" * 22, "sender": "W" * 30,
-    "helpline": "08-123 45 67", "days": "365", "most": "5", "list": ", ".join(["Hässelby villastad (laddning)"] * 5),
+    "said": "W" * 30,
+    "place": "Hässelby villastad",
+    "service": "W" * 22,
+    "sender": "W" * 30,
+    "helpline": "08-123 45 67",
+    "days": "365",
+    "most": "5",
+    "list": ", ".join(["Hässelby villastad (laddning)"] * 5),
+}
+_LONGEST_OF_AN_ORDER = {  # what is quoted (a text, a reason) is cut to the room there is, and must have some
+    "point": f"1234 {'W' * 60}", "state": "öppnar i övermorgon 24.00 till i övermorgon 24.00",
+    "until": "i morgon 24.00", "time": "i morgon 24.00", "count": "1 000 000", "id": "123456789",
+    "who": "w" * 40, "code": "41", "target": "W" * 40, "sender": "W" * 30, "text": "W" * 80, "why": "W" * 80,
 }  # fmt: skip
 
 
@@ -114,6 +129,11 @@ class Flow:
     outcomes: Mapping[str, str]
     nodes: Mapping[str, Node]
     languages: Mapping[str, Wording] = field(repr=False)
+
+    @cached_property
+    def keys_only(self) -> "Flow":
+        """The same flow for a provider that understands no speech."""
+        return replace(self, languages={code: wording.keys_only for code, wording in self.languages.items()})
 
     @property
     def default_language(self) -> str:
@@ -175,7 +195,9 @@ def _language(flow: Flow, wording: Wording) -> Iterator[str]:
     used -= {"answer"}
     for key in sorted((every | used) - set(wording.text)):
         yield f"{file}: [text] {key}: missing"
-    for table, sentences in (("text", wording.text), ("voice", wording.voice)):
+    for key in sorted(set(wording.keys) - set(wording.text) - set(wording.voice)):
+        yield f"{file}: [keys] {key}: no such sentence"
+    for table, sentences in (("text", wording.text), ("voice", wording.voice), ("keys", wording.keys)):
         for key, sentence in sentences.items():
             for name in sorted(placeholders(sentence) - allowed(key)):
                 yield f"{file}: [{table}] {key}: unknown placeholder {{{name}}}"
@@ -204,9 +226,10 @@ def allowed(key: str) -> frozenset[str]:
 
 def _too_long(file: str, wording: Wording) -> Iterator[str]:
     for key in wording.text:
-        if not key.startswith("say.") or placeholders(wording.text[key]) - set(_LONGEST):
+        longest = _LONGEST_OF_AN_ORDER if key.startswith("op.") else _LONGEST
+        if not key.startswith(("say.", "op.")) or placeholders(wording.text[key]) - set(longest):
             continue
-        worst = cost(gsm_twins(wording.say(key, Channel.TEXT, **_LONGEST)))
+        worst = cost(gsm_twins(wording.say(key, Channel.TEXT, **longest)))
         if worst.segments > wording.budget_other:
             yield (
                 f"{file}: [text] {key}: {worst.segments} segments at worst ({worst.encoding}), "

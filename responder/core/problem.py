@@ -42,6 +42,10 @@ class Problem(ValueError):
         return self.phrase.told(translate)
 
 
+class Meanwhile(Problem):
+    """What somebody looked at has been changed by somebody else since."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """What is wrong with one field of a form or one column of a file."""

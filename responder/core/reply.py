@@ -34,11 +34,14 @@ class Manner:
 
 @dataclass(frozen=True, slots=True)
 class Voiceover:
-    """What a reply is told with. `as_of`: from when the figures are, while the database is away."""
+    """What a reply is told with. `as_of`: from when the figures are, while the database is away; `keys_only`: whoever
+    calls cannot answer by speaking.
+    """
 
     manner: Manner
     now: datetime
     as_of: datetime | None = None
+    keys_only: bool = False
 
 
 class Part(NamedTuple):

@@ -81,6 +81,22 @@ def _parts(widths: list[int], single: int, multi: int) -> int:
     return parts
 
 
+def cut(text: str) -> list[str]:
+    """`text` in the parts that it goes out in: as many as it costs segments, together the whole."""
+    gsm = not _NOT_GSM.search(text)
+    single, multi = (160, 153) if gsm else (70, 67)
+    widths = [2 if (char in _EXTENDED if gsm else ord(char) > 0xFFFF) else 1 for char in text]
+    if sum(widths) <= single:
+        return [text]
+    parts, begun, left = [], 0, multi
+    for at, width in enumerate(widths):
+        if width > left:
+            parts.append(text[begun:at])
+            begun, left = at, multi
+        left -= width
+    return [*parts, text[begun:]]
+
+
 def room(text: str) -> int:
     """How many more plain characters fit into the segments that `text` needs anyway."""
     price = cost(text)

@@ -51,12 +51,16 @@ class Teller:
     def speech(self, turn: Turn, over: Voiceover) -> tuple[Spoken, ...]:
         """The sentences of `turn`, its options last."""
         language = turn.session.language
-        wording = self._flow.languages[language]
+        wording = self._spoken(language, over)
         options = [wording.say("option", Channel.VOICE, key=key, label=label) for key, label in turn.options]
         return (
             *(sentence for say in turn.says for sentence in self._sentences(say, language, over)),
             *(Spoken(option, language) for option in options),
         )
+
+    def _spoken(self, language: str, over: Voiceover) -> Wording:
+        wording = self._flow.languages[language]
+        return wording.keys_only if over.keys_only else wording
 
     def _line(self, say: Say, wording: Wording, over: Voiceover) -> tuple[str, int]:
         if say.answer:
@@ -75,7 +79,7 @@ class Teller:
 
     def _sentences(self, say: Say, language: str, over: Voiceover) -> list[Spoken]:
         code = say.language or language
-        wording = self._flow.languages[code]
+        wording = self._spoken(code, over)
         if say.answer:
             parts = answer_speech(say.answer, wording, over)
             return [Spoken(part.text, code, wording.clips.get(part.key, "")) for part in parts]

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 from functools import cached_property, lru_cache
@@ -26,7 +26,9 @@ _GRAINS = ((150, 100), (700, 500), (1500, 1000), (3000, 2000))  # margin at most
 
 @dataclass(frozen=True, repr=False)
 class Wording:
-    """A wording file, checked. `text` has every sentence; `voice` those that are said otherwise on the phone."""
+    """A wording file, checked. `text` has every sentence; `voice` those that are said otherwise on the phone; `keys`
+    those that are said otherwise again where a caller can only press keys.
+    """
 
     code: str
     name: str
@@ -49,6 +51,13 @@ class Wording:
     weekdays: tuple[str, ...]
     senders: Mapping[str, str] = field(default_factory=dict)
     clips: Mapping[str, str] = field(default_factory=dict)  # sentence key -> address of a recording
+    keys: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def keys_only(self) -> "Wording":
+        """The same language for a provider that understands no speech."""
+        clips = {key: clip for key, clip in self.clips.items() if key not in self.keys}
+        return replace(self, speech=False, voice={**self.voice, **self.keys}, clips=clips)
 
     def template(self, key: str, channel: Channel) -> str:
         """The sentence of `key` with its placeholders still in it; "" if there is none. KeyError: unknown key."""

@@ -25,7 +25,9 @@ Form = Mapping[str, str]
 
 
 async def look_from_outside(line: Line, public_url: str, token: str) -> AsyncIterator[Finding]:
-    """What somebody finds who calls PUBLIC_URL, the provider's signature in hand. No more once nobody answers."""
+    """What somebody finds who calls PUBLIC_URL, the provider's signature in hand ("": no provider signs). No more once
+    nobody answers.
+    """
     where = f"PUBLIC_URL ({shown(public_url)})"
     try:
         alive = await line.ask("GET", public_url + HEALTH)
@@ -34,7 +36,7 @@ async def look_from_outside(line: Line, public_url: str, token: str) -> AsyncIte
         return
     fault = _health(alive)
     yield Finding(not fault, f"{where} {fault or 'answers'}")
-    if fault:
+    if fault or not token:
         return
     try:
         async for finding in _signatures(line, public_url, token):

@@ -7,7 +7,6 @@ the form fields in order; Gather is dtmf-only, 5 s and en-US unless told otherwi
 
 import base64
 import hmac
-import re
 from collections.abc import Callable, Mapping
 from itertools import groupby
 from xml.sax.saxutils import escape, quoteattr
@@ -18,6 +17,7 @@ from responder.core.flow import Flow
 from responder.core.telling import Spoken
 from responder.core.wording import Channel, Wording
 from responder.core.words import printable
+from responder.gateways.forms import an_id
 from responder.ports import Inbound, Outbound, Receipt
 
 EMPTY = '<?xml version="1.0" encoding="UTF-8"?><Response/>'
@@ -28,13 +28,12 @@ _SAY_LIMIT = 4000
 _CALL_LIMIT = 4000
 _HINTS_LIMIT = 500  # hints a Gather may hold
 _POSTCODE_LENGTH = 5
-_ID = re.compile(r"[!-~]{1,64}")  # what any database and any log can hold
 
 
 class TwilioGateway:
     """One Twilio account. `hints`: tells the names to expect in speech."""
 
-    real = True
+    real = speech = True
     text_type = voice_type = "text/xml; charset=utf-8"
 
     def __init__(self, public_url: str, auth_token: str, flow: Flow, hints: Callable[[], tuple[str, ...]]) -> None:
@@ -44,18 +43,18 @@ class TwilioGateway:
         self._flow = flow
         self._hints = hints
 
-    def genuine(self, target: str, form: Mapping[str, list[str]], signature: str | None) -> bool:
+    def genuine(self, target: str, form: Mapping[str, list[str]], proof: str | None) -> bool:
         """As the library judges; the common case (no field twice) first by the bare HMAC, at a sixth of its cost."""
-        if not signature:
+        if not proof:
             return False
         url = self._public_url + target
         try:
             if all(len(values) == 1 for values in form.values()):
                 signed = url + "".join(name + form[name][0] for name in sorted(form))
                 digest = base64.b64encode(hmac.digest(self._key, signed.encode("utf-8", "surrogateescape"), "sha1"))
-                if hmac.compare_digest(digest, signature.encode()):
+                if hmac.compare_digest(digest, proof.encode()):
                     return True
-            return bool(self._validator.validate(url, _Multi(form), signature))
+            return bool(self._validator.validate(url, _Multi(form), proof))
         except (UnicodeError, ValueError, TypeError):
             return False
 
@@ -63,7 +62,7 @@ class TwilioGateway:
         """See ports.Gateway."""
         handled = form.get("OptOutType", "").upper()
         return Inbound(
-            id=_id(form, "MessageSid"),
+            id=an_id(form, "MessageSid"),
             channel=Channel.TEXT,
             sender=form.get("From", ""),
             text=form.get("Body", ""),
@@ -72,7 +71,7 @@ class TwilioGateway:
 
     def read_call(self, form: Mapping[str, str], turn: int) -> Inbound:
         """See ports.Gateway. A turn's id is the call's with the turn's number, so that a retry is known again."""
-        call = _id(form, "CallSid")
+        call = an_id(form, "CallSid")
         digits, speech = form.get("Digits", "").rstrip("#"), form.get("SpeechResult", "")
         if form.get("FinishedOnKey") == "*" and len(digits) != _POSTCODE_LENGTH:
             digits = "*"
@@ -96,9 +95,16 @@ class TwilioGateway:
         if not status:
             raise ValueError("a receipt without a status")
         code = form.get("ErrorCode", "")
-        return Receipt(
-            _id(form, "CallSid" if call else "MessageSid"), status, int(code) if code.isdecimal() else 0, attempt, call
-        )
+        named = an_id(form, "CallSid" if call else "MessageSid")
+        return Receipt(named, status, int(code) if code.isdecimal() else 0, attempt, call)
+
+    def receipts(self, delivery: int, attempt: int) -> str:
+        """See ports.Gateway."""
+        return f"/twilio/receipts/{delivery}?attempt={attempt}"
+
+    def keys(self, delivery: int) -> str:
+        """See ports.Gateway."""
+        return f"/twilio/called/{delivery}"
 
     def text_reply(self, reply: Outbound) -> str:
         """One Message, or an empty Response."""
@@ -119,7 +125,8 @@ class TwilioGateway:
             speech = f' language={quoteattr(wording.locale)} hints={quoteattr(hints)} speechTimeout="auto"'
             inner = (
                 f'<Gather input="{"dtmf speech" if wording.speech else "dtmf"}" action="{action}" method="POST"'
-                f' numDigits="{reply.digits}" finishOnKey="*" timeout="{KEYS_TIMEOUT}" actionOnEmptyResult="true"'
+                f' numDigits="{reply.digits}" finishOnKey="{reply.finish}" timeout="{KEYS_TIMEOUT}"'
+                ' actionOnEmptyResult="true"'
                 f"{speech if wording.speech else ''}>{spoken}</Gather>"
             )
         return f'<?xml version="1.0" encoding="UTF-8"?><Response>{inner}</Response>'
@@ -187,13 +194,6 @@ class _Multi(dict[str, str]):
     def getlist(self, name: str) -> list[str]:
         """All values of a field."""
         return self._lists[name]
-
-
-def _id(form: Mapping[str, str], name: str) -> str:
-    value = form.get(name, "")
-    if not _ID.fullmatch(value):
-        raise ValueError(f"{name} is missing, too long or no id")
-    return value
 
 
 def _confidence(form: Mapping[str, str]) -> float:

@@ -5,31 +5,21 @@ raises is sorted into what was surely not sent and what may have been.
 """
 
 import logging
-from contextvars import ContextVar
 from datetime import datetime
-from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from aiohttp import (
-    ClientConnectorError,
-    ClientError,
-    ClientRequest,
-    ClientSession,
-    ClientTimeout,
-    TCPConnector,
-    encode_basic_auth,
-)
+from aiohttp import ClientConnectorError, ClientError, encode_basic_auth
 from twilio.base.exceptions import TwilioException, TwilioRestException
 from twilio.http.async_http_client import AsyncTwilioHttpClient
 from twilio.rest import Client
 
+from responder.gateways import in_time
 from responder.ports import NotSent, Sent, Unclear
 
 TOO_MANY = 20429
 LISTED = 200  # newest messages to a number that are looked through
 RING_SECONDS = 30
-_write_by: ContextVar[float] = ContextVar("write_by", default=float("inf"))  # monotonic seconds, of this request
 _EVENTS = ["initiated", "ringing", "answered", "completed"]
 
 
@@ -119,9 +109,7 @@ class _Http(AsyncTwilioHttpClient):  # type: ignore[misc]
 
     def __init__(self, api_url: str, pool: int, timeout: float) -> None:
         super().__init__(pool_connections=False)
-        self.session = ClientSession(
-            connector=TCPConnector(limit=pool), timeout=ClientTimeout(total=timeout), request_class=_Request
-        )
+        self.session = in_time.session(pool, timeout)
         self._timeout = timeout
         self._to = urlsplit(api_url) if api_url else None
 
@@ -130,31 +118,10 @@ class _Http(AsyncTwilioHttpClient):  # type: ignore[misc]
         if self._to:
             parts = urlsplit(url)
             url = urlunsplit((self._to.scheme, self._to.netloc, *parts[2:]))
-        _write_by.set(monotonic() + self._timeout)
+        in_time.begin(self._timeout)
         account, token = options.pop("auth")
         options["headers"] = {**options["headers"], "Authorization": encode_basic_auth(account, token)}
         response = await super().request(method, url, *args, **options)
         if response.status_code == 429:
-            raise NotSent("too fast", 429, TOO_MANY, _seconds(response.headers.get("Retry-After", "")))
+            raise NotSent("too fast", 429, TOO_MANY, in_time.seconds(response.headers.get("Retry-After", "")))
         return response
-
-
-class _Request(ClientRequest):
-    """One that is not written when its time is over. The library writes the body (and with it the head) in a step of
-    its own: a process that was frozen before that step would take it when it goes on, before any time-out is looked at,
-    and others have sent the message again by then.
-    """
-
-    async def write_bytes(self, writer: Any, conn: Any, content_length: int | None = None) -> None:
-        """As the library's; or closes the connection, so that the request ends as unclear and is looked up."""
-        if monotonic() > _write_by.get():
-            conn.close()
-            return
-        await super().write_bytes(writer, conn, content_length)
-
-
-def _seconds(header: str) -> float:
-    try:
-        return max(0.0, min(float(header), 3600.0))
-    except ValueError:
-        return 0.0

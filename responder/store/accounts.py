@@ -73,15 +73,24 @@ _ACCOUNTS = (
 )
 
 
-def add_operator(connection: Connection, operator: Operator, token_hash: str, phone_sealed: bytes, now: float) -> bool:
+def add_operator(
+    connection: Connection,
+    operator: Operator,
+    token_hash: str,
+    phone_sealed: bytes,
+    now: float,
+    phone_hash: bytes = b"",
+) -> bool:
     """Insert an account; False if the name is taken. `token_hash`: "" for none."""
     sql = (
-        "INSERT INTO operators (name, role, districts, token_hash, phone_sealed, created_by, created_at) VALUES"
-        " (:name, :role, :districts, :token_hash, :phone, :created_by, :now) ON CONFLICT DO NOTHING"
+        "INSERT INTO operators (name, role, districts, token_hash, phone_sealed, phone_hash, created_by, created_at)"
+        " VALUES (:name, :role, :districts, :token_hash, :phone, :phone_hash, :created_by, :now)"
+        " ON CONFLICT DO NOTHING"
     )
     values = {
         "name": operator.name, "role": operator.role.value, "created_by": operator.created_by,
         "districts": _listed(operator.districts), "token_hash": token_hash, "phone": phone_sealed, "now": now,
+        "phone_hash": phone_hash,
     }  # fmt: skip
     return connection.execute(text(sql), values).rowcount > 0
 

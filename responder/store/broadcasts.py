@@ -130,6 +130,16 @@ def corrections(connection: Connection) -> dict[int, int]:
     return {row[0]: row[1] for row in rows}
 
 
+def last_begun_of(connection: Connection, operator: str) -> int | None:
+    """The newest broadcast that `operator` wrote at and of which something has gone out, no correction."""
+    sql = (
+        "SELECT id, editors, operator FROM broadcasts WHERE kind = 'message' AND corrects IS NULL"
+        " AND state IN ('sending', 'paused', 'done', 'stopped') AND started_at IS NOT NULL ORDER BY id DESC LIMIT 100"
+    )
+    rows = connection.execute(text(sql))
+    return next((row[0] for row in rows if operator in (row[2], *json.loads(row[1]))), None)
+
+
 def made_of(connection: Connection, id: int) -> dict[tuple[str, str], int]:
     """(language, channel) to how many deliveries the broadcast `id` has."""
     sql = "SELECT language, channel, count(*) FROM deliveries WHERE broadcast_id = :id GROUP BY language, channel"

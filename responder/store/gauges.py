@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from sqlalchemy import text
 from sqlalchemy.engine import Connection
 
+from responder.core.ways import works
+from responder.store.gateways import modes, reported
 from responder.store.meter import SPEND
 from responder.store.outbox import sending
 from responder.store.restored import is_held
@@ -52,6 +54,8 @@ class Gauges:
     spent: float
     queues: dict[tuple[int, str], Queue] = field(default_factory=dict)
     held: bool = False  # since a restore, until somebody releases it
+    gateways: dict[str, bool] = field(default_factory=dict)  # whether a process that looked lately finds that it works
+    modes: dict[str, str] = field(default_factory=dict)  # what operators have said about them
 
     @property
     def work_since(self) -> float | None:
@@ -79,7 +83,13 @@ def read_gauges(connection: Connection, now: float) -> Gauges:
                 queue.since = min(since, queue.since) if queue.since is not None else since
     leads_until = lease[1] if lease and now < lease[1] < FOREVER else None
     spent = usage(connection, SPEND, int(now // DAY))[1]
-    return Gauges(held[0], held[1], held[2], held[3], held[4], leads_until, spent, queues, is_held(connection))
+    found: dict[str, bool] = {}
+    for one in reported(connection, now):
+        found[one.name] = found.get(one.name, False) or works(one.state)
+    return Gauges(
+        held[0], held[1], held[2], held[3], held[4], leads_until, spent, queues, is_held(connection), found,
+        modes(connection),
+    )  # fmt: skip
 
 
 def takes_writes(connection: Connection, sqlite: bool) -> bool:

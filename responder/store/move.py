@@ -7,7 +7,7 @@ from hashlib import blake2b
 from time import monotonic
 from typing import Any
 
-from sqlalchemy import LargeBinary, Table, delete, insert, inspect, select
+from sqlalchemy import ColumnElement, LargeBinary, Table, delete, insert, inspect, select
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 from sqlmodel import SQLModel
@@ -59,7 +59,7 @@ def move(source: Database, target: Database, now: float, told: Callable[[str, in
 def fingerprint(connection: Connection, table: Table) -> tuple[int, int]:
     """(rows, a sum of the digests of all rows): the same on every engine, in whatever order rows are read."""
     count = total = 0
-    for rows in _batches(connection, table):
+    for rows in batches(connection, table):
         count += len(rows)
         for row in rows:
             said = repr([_plain(value) for value in row.values()]).encode()
@@ -76,7 +76,7 @@ def _copied(old: Connection, new: Connection, table: Table, told: Callable[[str,
     new.execute(delete(table))  # what the migrations have put there
     count = 0
     try:
-        for rows in _batches(old, table):
+        for rows in batches(old, table):
             new.execute(insert(table), rows)
             count += len(rows)
     except (DBAPIError, ValueError) as error:
@@ -87,10 +87,13 @@ def _copied(old: Connection, new: Connection, table: Table, told: Callable[[str,
     return count
 
 
-def _batches(connection: Connection, table: Table) -> Iterator[list[dict[str, Any]]]:
-    """All rows, as Python has them; with a server's cursor, so that they need not fit into memory."""
+def batches(
+    connection: Connection, table: Table, where: ColumnElement[bool] | None = None
+) -> Iterator[list[dict[str, Any]]]:
+    """All rows, or those of `where`, as Python has them; with a server's cursor: they need not fit into memory."""
     sealed = [column.name for column in table.columns if isinstance(column.type, LargeBinary)]
-    found = connection.execute(select(table), execution_options={"yield_per": BATCH})
+    wanted = select(table) if where is None else select(table).where(where)
+    found = connection.execute(wanted, execution_options={"yield_per": BATCH})
     for some in found.mappings().partitions(BATCH):
         rows = [dict(row) for row in some]
         for row in rows:

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Engine, text
 from sqlalchemy.engine import Connection, Row
 
+from responder.core.broadcast import Priority
 from responder.core.broadcast import State as Stage
 from responder.core.delivery import State
 from responder.core.told import as_said, entries, without
@@ -56,10 +57,49 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
+class Lane:
+    """What a gateway takes: its own, and if it is the `main` one what is bound to none, or to one that is not among the
+    `working`, of that closed doors at once and the rest if it was made before `waited`. `calmest`: it is being tried,
+    and takes what can best wait, nothing as urgent as a closed door.
+    """
+
+    gateway: str
+    main: bool = True
+    working: tuple[str, ...] = ()
+    waited: float = 0.0
+    calmest: bool = False
+
+    @property
+    def takes(self) -> str:
+        """A condition on deliveries `d`."""
+        if not self.main:  # said so that the small index of what is bound is used
+            return "d.via = :gateway AND d.via <> '' AND d.state = 'queued'"
+        return (
+            "(d.via = '' OR d.via = :gateway OR (d.via NOT IN (:way0, :way1, :way2, :way3)"
+            f" AND (d.kind = '{FOLLOW_UP}' OR d.created_at <= :waited)))"
+        )
+
+    @property
+    def suits(self) -> str:
+        """A condition on broadcasts `b`."""
+        return f"b.priority > {int(Priority.CLOSED_DOOR)}" if self.calmest else "TRUE"
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """What `takes` names."""
+        ways = {f"way{n}": (self.working[n : n + 1] or (self.gateway,))[0] for n in range(_MOST_WAYS)}
+        return {"gateway": self.gateway, "waited": self.waited, **ways} if self.main else {"gateway": self.gateway}
+
+
+_MOST_WAYS = 4
+
+
+@dataclass(frozen=True, slots=True)
 class Taken:
-    """A delivery taken up: what is sent, and what is noted down of it."""
+    """A delivery taken up: what is sent and through whom, and what is noted down of it."""
 
     item: Item
+    gateway: str
     body: str
     segments: int
     told: str = ""
@@ -72,7 +112,7 @@ class Taken:
         return replace(
             self.item, state="sending", owner=owner, claimed_at=now, looked=0, attempt=self.item.attempt + 1,
             body=self.body, told=self.told, told_before=self.told_before, said=self.said, provider_id="",
-            said_before=self.said_before,
+            said_before=self.said_before, gateway=self.gateway,
         )  # fmt: skip
 
 
@@ -80,22 +120,26 @@ class Taken:
 _FITS = "(b.kind = 'system' OR b.exercise = EXISTS (SELECT 1 FROM exercises WHERE current = 1))"
 
 
-def sending(connection: Connection) -> list[Row[Any]]:
-    """(id, priority, kind, texts, fallback) of the broadcasts whose deliveries go out now, the most urgent first."""
+def sending(connection: Connection, lane: Lane | None = None) -> list[Row[Any]]:
+    """(id, priority, kind, texts, fallback) of the broadcasts whose deliveries go out now (in a lane), the most urgent
+    first; the other way round for a gateway that is being tried.
+    """
+    order = "priority DESC, id DESC" if lane and lane.calmest else "priority, id"
     sql = (
         "SELECT id, priority, kind, texts, fallback FROM broadcasts b WHERE state = 'sending'"
-        f" AND {_FITS} ORDER BY priority, id"
+        f" AND {_FITS} AND {lane.suits if lane else 'TRUE'} ORDER BY {order}"
     )
     return list(connection.execute(text(sql)))
 
 
-def queued(connection: Connection, broadcast_id: int, channel: str, now: float, limit: int) -> list[Item]:
-    """At most `limit` deliveries of a broadcast that may go now, ours until the transaction ends."""
+def queued(connection: Connection, broadcast_id: int, channel: str, now: float, limit: int, lane: Lane) -> list[Item]:
+    """At most `limit` deliveries of a broadcast that may go in a lane now, ours until the transaction ends."""
     sql = (
-        f"SELECT {_COLUMNS} FROM deliveries WHERE broadcast_id = :broadcast AND channel = :channel"
-        f" AND state = 'queued' AND not_before <= :now ORDER BY not_before, id LIMIT :limit{_claimed(connection)}"
+        f"SELECT {_COLUMNS} FROM deliveries d WHERE broadcast_id = :broadcast AND channel = :channel"
+        f" AND state = 'queued' AND not_before <= :now AND {lane.takes} ORDER BY not_before, id LIMIT :limit"
+        f"{_claimed(connection)}"
     )
-    values = {"broadcast": broadcast_id, "channel": channel, "now": now, "limit": limit}
+    values = {"broadcast": broadcast_id, "channel": channel, "now": now, "limit": limit, **lane.values}
     return [Item(*row) for row in connection.execute(text(sql), values)]
 
 
@@ -143,6 +187,7 @@ def take(connection: Connection, taken: Sequence[Taken], owner: str, now: float,
         {
             "id": t.item.id, "owner": owner, "now": now, "until": lease_until, "body": t.body, "segments": t.segments,
             "told": t.told, "told_before": t.told_before, "said": t.said, "said_before": t.said_before,
+            "gateway": t.gateway,
         }
         for t in taken
     ]  # fmt: skip
@@ -150,7 +195,8 @@ def take(connection: Connection, taken: Sequence[Taken], owner: str, now: float,
         text(
             "UPDATE deliveries SET state = 'sending', owner = :owner, claimed_at = :now, lease_until = :until,"
             " looked = 0, attempt = attempt + 1, body = :body, segments = :segments, told = :told,"
-            " told_before = :told_before, said = :said, said_before = :said_before, provider_id = '' WHERE id = :id"
+            " told_before = :told_before, said = :said, said_before = :said_before, provider_id = '',"
+            " gateway = :gateway WHERE id = :id"
         ),
         rows,
     )
@@ -306,13 +352,18 @@ def settle(connection: Connection, items: Iterable[Item], state: State, now: flo
         )
 
 
-def expired(connection: Connection, owner: str, now: float, until: float, limit: int) -> list[Item]:
-    """Take over deliveries whose lease has run out, until `until`, to find out what became of them."""
-    sql = (
-        f"SELECT {_COLUMNS} FROM deliveries WHERE state = 'sending' AND lease_until <= :now LIMIT :limit"
-        f"{_claimed(connection)}"
-    )
-    items = [Item(*row) for row in connection.execute(text(sql), {"now": now, "limit": limit})]
+def expired(
+    connection: Connection, owner: str, now: float, until: float, limit: int, gateways: Sequence[str], left: float
+) -> list[Item]:
+    """Take over deliveries whose lease has run out, until `until`, to find out what became of them: of `gateways`,
+    which alone we can ask, and any whose lease ran out before `left`, as nobody who could ask seems to be there.
+    """
+    sql = text(
+        f"SELECT {_COLUMNS} FROM deliveries WHERE state = 'sending' AND lease_until <= :now"
+        f" AND (gateway IN :gateways OR gateway = '' OR lease_until <= :left) LIMIT :limit{_claimed(connection)}"
+    ).bindparams(many("gateways", str))
+    values = {"now": now, "limit": limit, "gateways": list(gateways), "left": left}
+    items = [Item(*row) for row in connection.execute(sql, values)]
     rows = [{"id": item.id, "owner": owner, "until": until} for item in items]
     if rows:
         connection.execute(
@@ -364,15 +415,18 @@ def postpone(connection: Connection, ids: Iterable[int], not_before: float) -> N
         connection.execute(text("UPDATE deliveries SET not_before = :at WHERE id = :id AND state = 'queued'"), rows)
 
 
-def witnesses(connection: Connection, channel: str, since: float, before: float, limit: int) -> list[Row[Any]]:
-    """(number_sealed, provider_id) of the newest deliveries of `channel` that the provider took between two times."""
+def witnesses(
+    connection: Connection, gateway: str, channel: str, since: float, before: float, limit: int
+) -> list[Row[Any]]:
+    """(number_sealed, provider_id) of the newest deliveries of `channel` that a gateway took between two times."""
     sql = (
         "SELECT number_sealed, provider_id FROM deliveries WHERE state IN ('accepted', 'sent', 'delivered')"
-        " AND channel = :channel AND provider_id <> '' AND +created_at > :created AND claimed_at > :since"
-        " AND claimed_at > 0 AND claimed_at < :before AND length(number_sealed) > 0 ORDER BY claimed_at DESC"
-        " LIMIT :limit"
+        " AND channel = :channel AND gateway = :gateway AND provider_id <> '' AND +created_at > :created"
+        " AND claimed_at > :since AND claimed_at > 0 AND claimed_at < :before AND length(number_sealed) > 0"
+        " ORDER BY claimed_at DESC LIMIT :limit"
     )
-    values = {"channel": channel, "since": since, "before": before, "limit": limit, "created": since - 86_400}
+    values: dict[str, Any] = {"gateway": gateway, "channel": channel, "since": since, "before": before}
+    values |= {"limit": limit, "created": since - 86_400}
     return list(connection.execute(text(sql), values))
 
 
@@ -492,23 +546,26 @@ def is_quiet(connection: Connection, now: float, receipts: bool) -> bool:
     return not connection.execute(due, {"now": now}).first() and not connection.execute(moving).first()
 
 
-def waiting(engine: Engine) -> Prepared:
-    """Whether anything of a `:channel` may go `:now`: a row if so."""
+def waiting(engine: Engine, lane: Lane) -> Prepared:
+    """Whether anything of a `:channel` may go `:now` in a lane, whose values come beside: a row if so."""
     return Prepared(
         engine,
         f"SELECT 1 FROM broadcasts b JOIN deliveries d ON d.broadcast_id = b.id WHERE b.state = 'sending' AND {_FITS}"
-        " AND d.channel = :channel AND d.state = 'queued' AND d.not_before <= :now LIMIT 1",
+        f" AND d.channel = :channel AND d.state = 'queued' AND d.not_before <= :now AND {lane.takes}"
+        f" AND {lane.suits} LIMIT 1",
     )
 
 
 def check(engine: Engine) -> Prepared:
     """The last look before a POST: the delivery's state and owner, its broadcast's state, the points' version, whether
-    the number said STOPP, and whether the broadcast may leave now, as an exercise or not as one.
+    the number said STOPP, whether the broadcast may leave now, as an exercise or not as one, and whether operators have
+    taken its gateway away.
     """
     return Prepared(
         engine,
         "SELECT d.state, d.owner, b.state, m.value, EXISTS (SELECT 1 FROM suppressions s WHERE s.number_hash ="
-        f" d.number_hash), {_FITS} FROM deliveries d JOIN broadcasts b ON b.id = d.broadcast_id"
+        f" d.number_hash), {_FITS}, EXISTS (SELECT 1 FROM gateways g WHERE (g.mode = 'off' AND g.name = d.gateway)"
+        " OR (g.mode = 'only' AND g.name <> d.gateway)) FROM deliveries d JOIN broadcasts b ON b.id = d.broadcast_id"
         " JOIN meta m ON m.key = 'points' WHERE d.id = :id",
     )
 
@@ -524,15 +581,18 @@ def tell_operator(connection: Connection, row: dict[str, Any]) -> int:
 
 
 def answer_by_hand(connection: Connection, row: dict[str, Any]) -> int:
-    """Queue an operator's answer to a turn: hash, sealed, body, language, turn, now, and a `serial` of which each
-    number gets one.
+    """Queue an operator's answer to a turn, to go back the way it came: hash, sealed, body, language, turn, now, and a
+    `serial` of which each number gets one.
     """
     sql = (
         "INSERT INTO deliveries (broadcast_id, kind, number_hash, number_sealed, channel, language, serial, turn_id,"
-        " state, body, created_at) VALUES (1, :kind, :hash, :sealed, 'text', :language, :serial, :turn, 'queued',"
-        " :body, :now) ON CONFLICT DO NOTHING"
+        f" state, body, created_at, via) VALUES (1, :kind, :hash, :sealed, 'text', :language, :serial, {_TURN},"
+        f" 'queued', :body, :now, coalesce((SELECT gateway FROM turns WHERE id = {_TURN}), '')) ON CONFLICT DO NOTHING"
     )
     return connection.execute(text(sql), {**row, "kind": BY_HAND}).rowcount
+
+
+_TURN = "CAST(:turn AS VARCHAR)"  # in two places: else PostgreSQL takes it for two types
 
 
 def purge_deliveries(connection: Connection, before: float, most: int) -> int:

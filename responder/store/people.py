@@ -108,8 +108,8 @@ class People:
         )
         self._request = prepared(
             "INSERT INTO deliveries (broadcast_id, kind, number_hash, number_sealed, channel, language, place, service,"
-            " serial, state, not_before, created_at) VALUES (1, :kind, :number_hash, :number_sealed, :channel,"
-            " :language, :place, :service, :serial, 'queued', :at, :at) ON CONFLICT DO NOTHING"
+            " serial, via, state, not_before, created_at) VALUES (1, :kind, :number_hash, :number_sealed, :channel,"
+            " :language, :place, :service, :serial, :via, 'queued', :at, :at) ON CONFLICT DO NOTHING"
         )
 
     def of(self, hashes: Sequence[bytes], since: float) -> Person:
@@ -162,7 +162,7 @@ class People:
         return [*gone, *kept]
 
     def request(self, kind: str, hashes: Sequence[bytes], **row: Any) -> list[Write]:
-        """Send what the number asked for. `row`: number_sealed, channel, language, place, service, serial, at."""
+        """Send what the number asked for. `row`: number_sealed, channel, language, place, service, serial, via, at."""
         return [Write(self._request, {**row, "kind": kind, "number_hash": hashes[0]})]
 
     def do(self, writes: Iterable[Write]) -> None:
@@ -219,10 +219,10 @@ def rehash_turn(connection: Connection, id: str, number_hash: bytes, number_seal
     connection.execute(sql, {"id": id, "hash": number_hash, "sealed": number_sealed})
 
 
-def reseal_operator(connection: Connection, name: str, phone_sealed: bytes) -> None:
-    """Put an operator's phone under another key."""
-    sql = text("UPDATE operators SET phone_sealed = :sealed WHERE name = :name")
-    connection.execute(sql, {"name": name, "sealed": phone_sealed})
+def rehash_operator(connection: Connection, name: str, phone_hash: bytes, phone_sealed: bytes) -> None:
+    """Put an operator's phone under other keys."""
+    sql = text("UPDATE operators SET phone_hash = :hash, phone_sealed = :sealed WHERE name = :name")
+    connection.execute(sql, {"name": name, "hash": phone_hash, "sealed": phone_sealed})
 
 
 def _by(hashes: Sequence[bytes]) -> dict[str, Any]:

@@ -130,10 +130,10 @@ def queue_closed(connection: Connection, broadcast_id: int, since: float, subscr
         f" WHERE EXISTS (SELECT 1 FROM push_broken) AND s.said_at > :subscribed AND {WANTS}"  # else all are read
         f" AND NOT EXISTS ({_GOING}) ON CONFLICT DO NOTHING",
         "INSERT INTO deliveries (broadcast_id, kind, number_hash, number_sealed, channel, language, place, service,"
-        " turn_id, state, said_before, created_at) SELECT :broadcast, 'follow_up', sender_hash, sender_sealed, way,"
-        " language, place, service, id, 'queued', all_said, :now FROM (SELECT t.*, a.said AS all_said, row_number()"
-        " OVER (PARTITION BY t.sender_hash ORDER BY t.said_at DESC, t.id DESC) AS place_in_line FROM turns t"
-        " JOIN push_broken b ON b.said = t.said JOIN push_asked a ON a.sender_hash = t.sender_hash"
+        " turn_id, state, via, said_before, created_at) SELECT :broadcast, 'follow_up', sender_hash, sender_sealed,"
+        " way, language, place, service, id, 'queued', gateway, all_said, :now FROM (SELECT t.*, a.said AS all_said,"
+        " row_number() OVER (PARTITION BY t.sender_hash ORDER BY t.said_at DESC, t.id DESC) AS place_in_line FROM"
+        " turns t JOIN push_broken b ON b.said = t.said JOIN push_asked a ON a.sender_hash = t.sender_hash"
         " WHERE t.said_at > :since AND t.way <> '') newest WHERE place_in_line = 1 AND length(sender_sealed) > 0"
         " AND NOT EXISTS (SELECT 1 FROM suppressions p WHERE p.number_hash = newest.sender_hash)"
         " AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.number_hash = newest.sender_hash"

@@ -10,7 +10,7 @@ from sqlalchemy import delete, func, insert, select, text, update
 from sqlalchemy.engine import Connection
 
 from responder.core.places import Gazetteer, Place, PlaceKind, gazetteer
-from responder.core.points import Point, Status, YesNo
+from responder.core.points import PROPOSED, Point, Status, YesNo
 from responder.core.told import moments
 from responder.store.engine import Database, Prepared
 from responder.store.people import Write
@@ -208,8 +208,20 @@ def save_points(connection: Connection, points: Sequence[Point], known: dict[str
         else:
             connection.execute(insert(PointRow).values(id=point.id, version=1, **row))
     if points:
+        number_points(connection, [point.id for point in points if point.status not in PROPOSED])
         _bump(connection, "points")
         add_due(connection, PUSH, {moment.timestamp() for point in points for moment in moments(point, now)})
+
+
+def number_points(connection: Connection, ids: Sequence[str]) -> None:
+    """Give the points `ids` the short numbers that they are known by on a phone: each once, and none a second time."""
+    sql = text(
+        "INSERT INTO point_numbers (number, point) SELECT (SELECT coalesce(max(number), 0) + 1 FROM point_numbers),"
+        " CAST(:point AS VARCHAR) WHERE NOT EXISTS (SELECT 1 FROM point_numbers WHERE point = CAST(:point AS VARCHAR))"
+    )
+    known = set(connection.execute(text("SELECT point FROM point_numbers")).scalars())
+    if missing := [{"point": id} for id in ids if id not in known]:
+        connection.execute(sql, missing)
 
 
 def read_places(connection: Connection, learnt: bool = True) -> list[Place]:

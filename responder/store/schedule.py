@@ -69,16 +69,18 @@ def lead(connection: Connection, name: str, owner: str, now: float, seconds: flo
     return connection.execute(sql, values).rowcount > 0
 
 
-def join(connection: Connection, owner: str, now: float, seconds: float) -> int:
-    """`owner` sends for the next `seconds`; how many do just now: 0 while a restore holds back what is sent."""
+def join(connection: Connection, owner: str, now: float, seconds: float, name: str = SENDER) -> int:
+    """`owner` sends for the next `seconds`, or by the gateway that `name` stands for; how many do just now: 0 while a
+    restore holds back what is sent.
+    """
     held = leader(connection, LEASE)
     if held and held[1] >= FOREVER:
         return 0
-    lead(connection, SENDER + owner, owner, now, seconds)
+    lead(connection, name + owner, owner, now, seconds)
     gone = text("DELETE FROM leases WHERE name LIKE :senders AND until < :before")
-    connection.execute(gone, {"senders": f"{SENDER}%", "before": now - _FORGOTTEN})
+    connection.execute(gone, {"senders": f"{name}%", "before": now - _FORGOTTEN})
     alive = text("SELECT count(*) FROM leases WHERE name LIKE :senders AND until > :now AND until <= :ahead")
-    values = {"senders": f"{SENDER}%", "now": now, "ahead": now + seconds + AHEAD}
+    values = {"senders": f"{name}%", "now": now, "ahead": now + seconds + AHEAD}
     return int(connection.execute(alive, values).scalar_one())
 
 

@@ -21,6 +21,7 @@ _UNTAKEN = text(UNTAKEN)
 _CLAIMED = text("claimed_at > 0")
 _FAILED = text("state = 'failed'")
 _IN_HAND = text("state IN ('sending', 'unknown')")
+_BOUND = text("via <> '' AND state = 'queued'")
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -268,6 +269,17 @@ class DeliveryRow(SQLModel, table=True):
         UniqueConstraint("number_hash", "broadcast_id", "place", "service", "serial"),
         Index("deliveries_next", "broadcast_id", "channel", "state", "not_before", "id"),
         Index("deliveries_in_hand", "lease_until", sqlite_where=_IN_HAND, postgresql_where=_IN_HAND),
+        Index(
+            "deliveries_bound",
+            "via",
+            "state",
+            "broadcast_id",
+            "channel",
+            "not_before",
+            "id",
+            sqlite_where=_BOUND,
+            postgresql_where=_BOUND,
+        ),
         Index("deliveries_created", "created_at"),
         Index("deliveries_claimed", "claimed_at", sqlite_where=_CLAIMED, postgresql_where=_CLAIMED),
         Index("deliveries_failed", "settled_at", "broadcast_id", sqlite_where=_FAILED, postgresql_where=_FAILED),
@@ -454,12 +466,15 @@ class HostRow(SQLModel, table=True):
 
 
 class QuestionRow(SQLModel, table=True):
-    """A question to a host, its two-digit `code`, and what they answered: "", "yes", "full" or "no"."""
+    """A question to a host, its two-digit `code`, the point's `version` when it was asked, and what they answered: "",
+    "yes", "full" or "no".
+    """
 
     __tablename__ = "questions"
     id: int | None = Field(default=None, primary_key=True)
     host: int = Field(index=True)
     code: str
+    version: int
     asked_at: float
     until: float
     tries: int = 0

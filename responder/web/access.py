@@ -17,7 +17,7 @@ class Access(StrEnum):
     """Access rules that are not a permission."""
 
     PUBLIC = "public"  # anybody: says nothing that is not public
-    PROVIDER = "provider"  # the signature of the provider, checked before anything else
+    PROVIDER = "provider"  # what proves the provider (signature, or address), checked before anything else
     MONITOR = "monitor"  # the token of METRICS_TOKEN; where there is none, not found
     DEMO = "demo"  # anybody, where only demo points are told and nothing leaves the machine; elsewhere not found
     SIGNED_IN = "signed in"  # any operator, also one who has yet to set up a second factor

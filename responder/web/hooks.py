@@ -1,94 +1,35 @@
-"""The provider's webhooks, and what a load balancer asks. No rules: check, parse, hand over, render."""
+"""The providers' webhooks, and what a load balancer asks. No rules: check, parse, hand over, render."""
 
 import logging
-from collections.abc import Callable
-from functools import wraps
 from hmac import compare_digest
+from pathlib import Path
 
 from flask import Blueprint, Response, abort, jsonify, request, send_from_directory
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from responder import metrics
-from responder.core.wording import Channel
-from responder.gateways.twilio import EMPTY
-from responder.ports import TWILIO, Inbound
-from responder.store.engine import StoreAway
+from responder.gateways.recordings import NAMED
+from responder.ports import ELKS, TWILIO
+from responder.web import elks
 from responder.web import monitor as monitoring
 from responder.web.access import Access, access
-from responder.web.signed import FORM, Form, first
+from responder.web.provider import Provider, genuine
+from responder.web.signed import Form
 from responder.wiring import Service
 
 log = logging.getLogger("responder.web")
+
+YEAR = 365 * 86_400  # seconds
+ENDS = ("completed", "busy", "failed", "no-answer", "canceled")
 
 
 def blueprint(service: Service) -> Blueprint:
     """The routes of `service`."""
     hooks = Blueprint("hooks", __name__)
     monitor = monitoring.Monitor(service)
-    gateway = service.gateways[TWILIO]
-
-    def answered(read: Callable[[dict[str, str]], Inbound], form: Form, channel: Channel) -> Response:
-        try:
-            inbound = read(first(form))
-        except ValueError as error:
-            log.warning("a signed request that cannot be read: %s", error)
-            return _xml(EMPTY, 400)
-        try:
-            return _xml(service.answerer.respond(inbound))
-        except Exception:  # whatever it is, somebody waits for an answer
-            log.exception("%s could not be answered", inbound.id)
-            metrics.inbound(channel, "unavailable")
-            return _xml(service.answerer.unavailable(channel, TWILIO))
-
-    @hooks.post("/twilio/sms")
-    @access(Access.PROVIDER)
-    @_provider
-    def text(form: Form) -> Response:
-        return answered(gateway.read_text, form, Channel.TEXT)
-
-    @hooks.post("/twilio/voice", defaults={"turn": 0})
-    @hooks.post("/twilio/voice/<int:turn>")
-    @access(Access.PROVIDER)
-    @_provider
-    def voice(form: Form, turn: int) -> Response:
-        return answered(lambda fields: gateway.read_call(fields, turn), form, Channel.VOICE)
-
-    @hooks.post("/twilio/voice/status")
-    @access(Access.PROVIDER)
-    @_provider
-    def call_status(form: Form) -> Response:
-        call, status = form.get("CallSid", [""])[0], form.get("CallStatus", [""])[0]
-        log.info("call %.40s is %.20s", call, status)
-        if status in ("completed", "busy", "failed", "no-answer", "canceled"):
-            try:
-                service.answerer.ended(call)
-            except StoreAway as error:
-                log.error("database away, call %.40s stays until it is purged: %s", call, error)
-        return _xml(EMPTY)
-
-    @hooks.post("/twilio/receipts/<int:delivery>")
-    @access(Access.PROVIDER)
-    @_provider
-    def receipt(form: Form, delivery: int) -> Response:
-        try:
-            service.receiver.receipt(delivery, gateway.read_receipt(first(form), _attempt()), service.clock())
-        except ValueError as error:
-            log.warning("a signed receipt that cannot be read: %s", error)
-            return _xml(EMPTY, 400)
-        except StoreAway as error:  # the provider does not try again; the list tells in the end
-            log.error("database away, a receipt for %d is lost: %s", delivery, error)
-            return _xml(EMPTY, 503)
-        return _xml(EMPTY)
-
-    @hooks.post("/twilio/called/<int:delivery>")
-    @access(Access.PROVIDER)
-    @_provider
-    def called(form: Form, delivery: int) -> Response:
-        try:
-            return _xml(service.receiver.key(TWILIO, delivery, first(form).get("Digits", ""), service.clock()))
-        except StoreAway as error:
-            log.error("database away, a key on the call %d is lost: %s", delivery, error)
-            return _xml(service.answerer.unavailable(Channel.VOICE, TWILIO))
+    if TWILIO in service.gateways:
+        _twilio(hooks, Provider(service, TWILIO, unreadable=400))
+    if ELKS in service.gateways:
+        elks.add(hooks, service)
 
     @hooks.get("/healthz")
     @access(Access.PUBLIC)
@@ -123,25 +64,54 @@ def blueprint(service: Service) -> Blueprint:
     def audio(name: str) -> Response:
         if not name.endswith((".mp3", ".wav")):
             abort(404)
-        return send_from_directory(service.settings.flows_dir.resolve() / "audio", name, max_age=3600)
+        made = NAMED.fullmatch(name.removesuffix(".wav")) is not None
+        folder = service.settings.audio_folder if made else service.settings.flows_dir / "audio"
+        found = _sound(folder.resolve(), name, YEAR if made else 3600)
+        found.cache_control.immutable = made  # its name is a hash of all that makes it
+        return found
 
     return hooks
 
 
-def _provider(view: Callable[..., Response]) -> Callable[..., Response]:
-    """Lets a request through to the view, as its form, only where the gate has found the provider's signature."""
+def _twilio(hooks: Blueprint, provider: Provider) -> None:
+    @hooks.post("/twilio/sms")
+    @access(Access.PROVIDER)
+    @genuine
+    def text(form: Form) -> Response:
+        return provider.text(form)
 
-    @wraps(view)
-    def guarded(**values: int) -> Response:
-        form = request.environ.get(FORM)
-        return view(form, **values) if form is not None else Response("no signed form\n", 403, mimetype="text/plain")
+    @hooks.post("/twilio/voice", defaults={"turn": 0})
+    @hooks.post("/twilio/voice/<int:turn>")
+    @access(Access.PROVIDER)
+    @genuine
+    def voice(form: Form, turn: int) -> Response:
+        return provider.voice(form, turn)
 
-    return guarded
+    @hooks.post("/twilio/voice/status")
+    @access(Access.PROVIDER)
+    @genuine
+    def call_status(form: Form) -> Response:
+        call, status = form.get("CallSid", [""])[0], form.get("CallStatus", [""])[0]
+        log.info("call %.40s is %.20s", call, status)
+        return provider.ended(call) if status in ENDS else provider.nothing()
+
+    @hooks.post("/twilio/receipts/<int:delivery>")
+    @access(Access.PROVIDER)
+    @genuine
+    def receipt(form: Form, delivery: int) -> Response:
+        return provider.receipt(form, delivery)
+
+    @hooks.post("/twilio/called/<int:delivery>")
+    @access(Access.PROVIDER)
+    @genuine
+    def called(form: Form, delivery: int) -> Response:
+        return provider.key(form, delivery)
 
 
-def _attempt() -> int:
-    return request.args.get("attempt", 0, type=int)
-
-
-def _xml(document: str, status: int = 200) -> Response:
-    return Response(document.encode("utf-8", "replace"), status, content_type="text/xml; charset=utf-8")
+def _sound(folder: Path, name: str, max_age: int) -> Response:
+    """The file, if it lies in `folder` and no link leads out of there."""
+    try:
+        inside = (folder / name).resolve(strict=True).is_relative_to(folder)
+    except (OSError, ValueError, RuntimeError):  # not there, no name of a file, links in a ring
+        inside = False
+    return send_from_directory(folder, name, max_age=max_age) if inside else abort(404)

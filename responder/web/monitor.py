@@ -11,7 +11,7 @@ It names no host, no path and no number: anybody may ask.
 
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -24,6 +24,7 @@ from prometheus_client.metrics_core import Metric
 from responder import metrics
 from responder.core.broadcast import Priority
 from responder.core.points import ACTIVATED, USABLE
+from responder.core.ways import Mode, chosen
 from responder.store.engine import NotUpgraded, StoreAway
 from responder.store.gauges import Gauges, read_gauges, takes_writes
 from responder.store.migrations import behind
@@ -109,6 +110,7 @@ class Monitor:
         ]
         if look.gauges:
             found.append(_leader(look.gauges, now.timestamp()))
+            found += _gateways(look.gauges, service.settings.gateways)
         if (room := self._room()) is not None:
             low = room < LOW_DISK
             said = "less than 500 MB left: make room" if low else "room enough"
@@ -192,6 +194,20 @@ def _leader(gauges: Gauges, now: float) -> Finding:
     return Finding("jobs", State.OK, "no process leads, and nothing waits")
 
 
+def _gateways(gauges: Gauges, names: Sequence[str]) -> Iterator[Finding]:
+    """Nothing where no process has looked lately: then nobody knows."""
+    down = [name for name in names if not gauges.gateways.get(name, True)]
+    said = [f"{name} is {mode}" for name, mode in sorted(gauges.modes.items()) if mode != Mode.AUTO]
+    main = chosen(names, gauges.modes, [name for name in names if name not in down])
+    if not main:
+        yield Finding("gateways", State.WARNING, "none works that may be used: nothing is sent")
+    elif down or said:
+        parts = [f"{', '.join(down)} down"] * bool(down) + [f"operators say {', '.join(said)}"] * bool(said)
+        yield Finding("gateways", State.WARNING, f"{'; '.join(parts)}; {main} is used")
+    elif gauges.gateways:
+        yield Finding("gateways", State.OK, f"{main} is used")
+
+
 def _standing(gauges: Gauges, now: float) -> Iterator[Metric]:
     depth = GaugeMetricFamily("responder_queue_depth", "Deliveries that wait.", labels=["priority", "channel"])
     oldest = GaugeMetricFamily(
@@ -201,7 +217,10 @@ def _standing(gauges: Gauges, now: float) -> Iterator[Metric]:
         labels = [_PRIORITIES.get(priority, metrics.OTHER), channel]
         depth.add_metric(labels, queue.depth)
         oldest.add_metric(labels, _age(queue.since, now))
-    yield from (depth, oldest)
+    up = GaugeMetricFamily("responder_gateway_up", "Whether a process finds that it works.", labels=["gateway"])
+    for name, is_up in gauges.gateways.items():
+        up.add_metric([name], is_up)
+    yield from (depth, oldest, up)
     yield _gauge("deliveries_sending", "Deliveries on their way to the provider.", gauges.sending)
     yield _gauge("deliveries_unknown", "Deliveries of which an operator must say what became.", gauges.unknown)
     yield _gauge("broadcasts_submitted", "Broadcasts that wait for approval.", gauges.submitted)

@@ -82,5 +82,8 @@ def _name(environ: "WSGIEnvironment") -> str:
 def _channel(path: str) -> str:
     if path == "/twilio/sms":
         return Channel.TEXT.value
+    if path.startswith("/46elks/"):
+        below = path.split("/", 4)[3:]  # behind the secret
+        return Channel.TEXT.value if below == ["text"] else Channel.VOICE.value if below[:1] == ["voice"] else ""
     spoken = path.startswith("/twilio/voice") and path != "/twilio/voice/status"
     return Channel.VOICE.value if spoken else ""

@@ -19,9 +19,9 @@ from responder.actions.signin import (
     Door,
     SignInFailed,
     TooManyAttempts,
-    wait_after,
 )
 from responder.core.access import Forbidden, Operator, Role, shell
+from responder.core.onetime import wait_after
 from responder.settings import Settings
 from responder.store import accounts as store
 from responder.store.engine import Database, StoreAway

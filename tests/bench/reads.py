@@ -27,7 +27,7 @@ from responder.core.broadcast import State
 from responder.core.points import Status
 from responder.store import broadcasts, gauges, inbox, journal, pushes, watching
 from responder.store.engine import Database
-from responder.store.outbox import witnesses
+from responder.store.outbox import Lane, queued, witnesses
 from responder.store.queries import read_points, save_points
 from tests.bench.push import ZONE
 from tests.postgres import server
@@ -196,7 +196,8 @@ def reads(size: Size) -> dict[str, Callable[[Connection], object]]:
         "read_retriable": broadcasts.read_retriable,
         "read_under_way": lambda c: broadcasts.read_under_way(c, (State.SENDING, State.PAUSED)),
         "recent_recipients": lambda c: broadcasts.recent_recipients(c, "eva", NOW - 3600, 0),
-        "witnesses": lambda c: witnesses(c, "text", NOW - 120, NOW - 60, 3),
+        "queued bound": lambda c: queued(c, SENDING, "text", NOW, 10, Lane("modem", main=False)),
+        "witnesses": lambda c: witnesses(c, "twilio", "text", NOW - 120, NOW - 60, 3),
         "pulse": lambda c: watching.pulse(c, NOW),
         "under_way": watching.under_way,
         "submitted": watching.submitted,

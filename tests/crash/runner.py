@@ -13,6 +13,7 @@ from sqlalchemy.engine import Connection
 
 from responder import jobs
 from responder.actions import deliver
+from responder.actions.deliver import values
 from responder.cli import main
 from responder.store import outbox
 from responder.store.engine import Database
@@ -29,6 +30,18 @@ async def _resend(self: deliver.Deliverer, item: Item, complete: bool) -> None:
 
 def _ask_nobody() -> None:
     deliver.Deliverer._look_up = _resend  # type: ignore[method-assign]
+
+
+def _send_elsewhere() -> None:
+    """Send by another gateway what this one may have taken."""
+    unclear = deliver.Deliverer._unclear
+
+    def again(self: deliver.Deliverer, ready: deliver.Ready, began: float) -> None:
+        unclear(self, ready, began)
+        with self._db.write() as connection:
+            outbox.put_back(connection, [ready.item], self._clock().timestamp(), tried=True)
+
+    deliver.Deliverer._unclear = again  # type: ignore[method-assign]
 
 
 def _share_no_rate() -> None:
@@ -49,7 +62,7 @@ def _lock_nothing() -> None:
     outbox._claimed = lambda connection: ""
 
 
-SABOTAGE = {"resend": _ask_nobody, "rate": _share_no_rate, "locks": _lock_nothing}
+SABOTAGE = {"resend": _ask_nobody, "elsewhere": _send_elsewhere, "rate": _share_no_rate, "locks": _lock_nothing}
 
 
 def prepare() -> None:
@@ -57,7 +70,7 @@ def prepare() -> None:
     if lease := float(os.environ.get("CRASH_LEASE", 0)):
         jobs.LEASE_SECONDS = lease
         jobs.RENEW_EVERY = lease / RENEWALS  # type: ignore[assignment]
-    deliver.START_WITHIN = float(os.environ.get("CRASH_START_WITHIN", deliver.START_WITHIN))
+    values.START_WITHIN = float(os.environ.get("CRASH_START_WITHIN", values.START_WITHIN))
     if fault := os.environ.get("CRASH_SABOTAGE", ""):
         SABOTAGE[fault]()
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from tests.fakes.twilio import Accepted
 
-_DELIVERY = re.compile(r"/twilio/receipts/(\d+)\?")
+_DELIVERY = re.compile(r"/receipts/(\d+)\?")
 _TAKEN = ("accepted", "sent", "delivered")  # states that say that the provider has it
 SPAN, OVER = 10.0, 1.1  # seconds in which no more is sent than this much of the rate
 ON_ITS_WAY = 2.0  # seconds from the last look before a POST until it is written: API_TIMEOUT, after which it is not

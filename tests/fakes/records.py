@@ -51,6 +51,11 @@ class Record:
     held: list[dict[str, str]] = field(default_factory=list)
     posting: asyncio.Task[None] | None = None
 
+    @staticmethod
+    def status_in(form: dict[str, str]) -> str:
+        """The status that a receipt tells."""
+        return form.get("MessageStatus") or form["CallStatus"]
+
     def uri(self, kind: str) -> str:
         """Where the API has it, without the ending."""
         return f"/{API}/Accounts/{self.account}/{kind}/{self.sid}"

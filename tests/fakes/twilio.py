@@ -303,7 +303,7 @@ class FakeTwilio:
                 return await self._post(request, path, started)
             return await self._get(request, path, query)
         except Refused as refused:
-            return _error(refused)
+            return self._error(refused)
         except _Cut:
             if request.transport is not None:
                 request.transport.close()
@@ -366,7 +366,7 @@ class FakeTwilio:
         if fault in BEFORE:
             await self._fail_before(fault, faults)
         record = take(form, pairs)
-        body = json.dumps(record.shown()).encode()
+        answer = self._answer(record)
         if self._happens(faults.receipt_early, "receipt_early"):
             await self._early(record)
         if fault:
@@ -376,7 +376,26 @@ class FakeTwilio:
             await asyncio.sleep(faults.latency / 2)
         if not fault:
             self._proceed(record)
-        return web.Response(body=body, status=201, headers=_CREATED)
+        return answer
+
+    def _answer(self, record: Message | Call) -> web.Response:
+        """What a POST that was taken on is answered."""
+        return web.Response(body=json.dumps(record.shown()).encode(), status=201, headers=_CREATED)
+
+    def _error(self, refused: Refused) -> web.Response:
+        code = refused.code
+        body = {
+            "code": code,
+            "message": _WORDS.get(code, f"Error {code}"),
+            "more_info": f"https://www.twilio.com/docs/errors/{code}",
+            "status": refused.status,
+        }
+        headers = {"Content-Type": "application/json", **refused.headers}
+        return web.Response(body=json.dumps(body).encode(), status=refused.status, headers=headers)
+
+    def _is_enough(self, answer: int) -> bool:
+        """Whether the answer to a receipt ends it."""
+        return 0 < answer < 500
 
     def _draw(self, faults: Faults, now: float) -> str:
         """The fault of this POST, or "". Raises Refused when there are too many in a second."""
@@ -589,8 +608,7 @@ class FakeTwilio:
         method = record.callback_method if isinstance(record, Call) else "POST"
         for form in batch:
             answer, tries = await self._insist(method, record.callback, form)
-            status = form.get("MessageStatus") or form["CallStatus"]
-            self._receipts.append(Receipt(record.sid, status, record.callback, answer, tries))
+            self._receipts.append(Receipt(record.sid, record.status_in(form), record.callback, answer, tries))
         if record.posting is asyncio.current_task():
             record.posting = None
 
@@ -605,7 +623,7 @@ class FakeTwilio:
                 answer, _ = await self._send(method, url, form)
             except _AWAY:
                 answer = 0
-            if 0 < answer < 500:
+            if self._is_enough(answer):
                 return answer, tries
         self._given["receipt_given_up"] += 1
         return answer, len(pauses)
@@ -671,18 +689,6 @@ def _too_many(faults: Faults) -> Refused:
 
 def _json(value: object) -> web.Response:
     return web.Response(body=json.dumps(value).encode(), headers=_CREATED)
-
-
-def _error(refused: Refused) -> web.Response:
-    code = refused.code
-    body = {
-        "code": code,
-        "message": _WORDS.get(code, f"Error {code}"),
-        "more_info": f"https://www.twilio.com/docs/errors/{code}",
-        "status": refused.status,
-    }
-    headers = {"Content-Type": "application/json", **refused.headers}
-    return web.Response(body=json.dumps(body).encode(), status=refused.status, headers=headers)
 
 
 def _arguments() -> argparse.ArgumentParser:

@@ -223,7 +223,7 @@ class World:
 
     def _questions(self, n: int) -> Row:
         return {
-            "id": n, "host": n, "code": f"{n:02d}", "asked_at": self._stamp(), "until": self._stamp(), "tries": n % 3,
+            "id": n, "host": n, "code": f"{n:02d}", "version": n, "asked_at": self._stamp(), "until": self._stamp(), "tries": n % 3,
             "answer": ("", "yes", "full", "no")[n % 4], "answered_at": self._stamp() if n % 4 else None,
         }  # fmt: skip
 

@@ -71,7 +71,8 @@ class Line:
             while started := deliverer.start_some():
                 begun += started
                 await deliverer.drain()
-                deliverer._pace["text"].tokens = deliverer._pace["call"].tokens = 1000
+                for pace in deliverer._ways.paces.values():
+                    pace.tokens = 1000
             await deliverer.drain()
             await deliverer.close()
             return begun

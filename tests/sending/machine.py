@@ -1,10 +1,10 @@
-"""Thousands of random histories of residents, operators, two sending processes and a provider: nothing is sent after a
+"""Thousands of random histories of residents, operators, two sending processes and three providers: nothing is sent after a
 committed STOPP or after the committed stop of a broadcast, nothing twice, and no delivery moves backwards.
 
     python -m tests.sending.machine [--runs 2000] [--steps 50] [--seed 1] [--sabotage]
 
-The provider is in this process: a POST begins in one step, and its answer comes in a later one or never. It lists what
-it took after a lag that our own patience covers. The service, and its database, are made once for all runs.
+The providers are in this process: a POST begins in one step, and its answer comes in a later one or never. Each lists what
+it took, and nothing of the others', after a lag that our own patience covers. The service, and its database, are made once for all runs.
 """
 
 import argparse
@@ -13,7 +13,7 @@ import logging
 import tempfile
 import time
 from contextlib import ExitStack, nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -35,13 +35,15 @@ from sqlalchemy import text
 from responder.actions import publish
 from responder.actions.announce import Outcome
 from responder.actions.deliver import Deliverer, Ready
+from responder.actions.deliver.finding import FindingOut
+from responder.actions.deliver.ways import Ways
 from responder.actions.push import push_due
 from responder.core.access import Operator, Role
 from responder.core.broadcast import BroadcastError
 from responder.core.delivery import RANK, State
 from responder.core.points import Status
 from responder.core.wording import Channel
-from responder.ports import Inbound, NotSent, Receipt, Sent, Unclear
+from responder.ports import ELKS, MODEM, TWILIO, Inbound, NotSent, Receipt, Sent, Unclear
 from responder.settings import Settings
 from responder.store import outbox
 from responder.store.queries import read_points, save_points
@@ -62,6 +64,7 @@ OVER = (State.SUPPRESSED, State.SUPERSEDED, State.STOPPED)
 FATES = (("delivered", 0), ("undelivered", 30003), ("undelivered", 30005), ("failed", 21610))
 REFUSALS = {"429": (429, 20429), "opted out": (400, 21610), "no such number": (400, 21211)}
 ENDS = (*["taken"] * 5, *["answer lost"] * 2, "request lost", *REFUSALS)
+GATEWAYS = (TWILIO, ELKS, MODEM)
 TABLES = ("subscriptions", "suppressions", "deliveries", "turns", "due", "usage", "audit")
 VERBS = (
     "take up",
@@ -101,6 +104,7 @@ class Tally:
 class Post:
     """One POST: what it asked for, how it ends, and what the provider says of it since."""
 
+    gateway: str
     delivery: int
     attempt: int
     number: str
@@ -118,20 +122,24 @@ class Post:
 
 @dataclass
 class Provider:
-    """Implements ports.Sender for both processes. `end` is how the next POST ends; `lag` (seconds) is that of its list."""
+    """Implements ports.Sender for both processes. `posts`: of all providers; `end` is how the next one here ends; `lag`
+    (seconds) is that of its list.
+    """
 
+    name: str
     clock: Clock
+    posts: list[Post]
     end: str = "taken"
     lag: int = 0
     away: bool = False
-    posts: list[Post] = field(default_factory=list)
+    calls = True
 
     async def text(self, number: str, body: str, receipts: str, valid: int) -> str:
         """See ports.Sender: begins here, ends when the machine says so."""
         target = urlsplit(receipts)
         delivery, attempt = int(target.path.rpartition("/")[2]), int(parse_qs(target.query)["attempt"][0])
         answer = asyncio.get_running_loop().create_future()
-        self.posts.append(Post(delivery, attempt, number, body, self.end, self.clock.now, answer))
+        self.posts.append(Post(self.name, delivery, attempt, number, body, self.end, self.clock.now, answer))
         return await answer
 
     async def call(self, number: str, document: str, receipts: str) -> str:
@@ -146,7 +154,10 @@ class Provider:
         return [
             Sent(f"SM{place}", post.body, post.at)
             for place, post in enumerate(self.posts)
-            if post.number == number and post.end in ("taken", "answer lost") and since <= post.at <= shown
+            if post.gateway == self.name
+            and post.number == number
+            and post.end in ("taken", "answer lost")
+            and since <= post.at <= shown
         ]
 
     async def close(self) -> None:
@@ -178,6 +189,8 @@ class World:
         }  # fmt: skip
         self.clock, self.loop = Clock(), asyncio.new_event_loop()
         self.service: Service = wire(Settings(_env_file=None, **chosen), self.clock)  # type: ignore[call-arg,arg-type]
+        for name in GATEWAYS:
+            self.service.gateways[name] = self.service.gateways[TWILIO]  # type: ignore[index]
         self.announcer = self.service.announcer
         self.tally = Tally()
 
@@ -211,7 +224,8 @@ class Sending(RuleBasedStateMachine):
         self.world = world()
         self.world.clear()
         self.clock, self.service, self.tally = self.world.clock, self.world.service, self.world.tally
-        self.provider = Provider(self.clock)
+        self.posts: list[Post] = []
+        self.providers = {name: Provider(name, self.clock, self.posts) for name in GATEWAYS}
         self.owners = 0
         self.processes = [self._process(), self._process()]
         self.texted = self.written = 0
@@ -226,7 +240,8 @@ class Sending(RuleBasedStateMachine):
     def _process(self) -> Process:
         self.owners += 1
         deliverer = self.service.deliverer(f"process-{self.owners}")
-        deliverer._sender = self.provider
+        limits = replace(deliverer._limits, send_rates=dict.fromkeys(GATEWAYS, 10.0))
+        deliverer._ways = Ways(self.providers, self.service.gateways, limits)
         return Process(deliverer)
 
     def _text(self, number: str, body: str, handled: str = "") -> None:
@@ -340,7 +355,7 @@ class Sending(RuleBasedStateMachine):
     def resolve(self, then: Acts) -> None:
         """An operator looks up, rightly, what nobody knew."""
         for (id,) in self.world.rows("SELECT id FROM deliveries WHERE state = 'unknown' ORDER BY id LIMIT 1"):
-            taken = any(post.taken for post in self.provider.posts if post.delivery == id)
+            taken = any(post.taken for post in self.posts if post.delivery == id)
             with suppress(BroadcastError):
                 self.world.announcer.resolve(ANNA, id, Outcome.SENT if taken else Outcome.RESEND, self.clock.now)
         self._then(then)
@@ -361,7 +376,7 @@ class Sending(RuleBasedStateMachine):
     def _act(self, verb: str, which: int, end: str) -> None:
         match verb:
             case "take up":  # to be sent later, or never
-                self._take_up(self.processes[which % 2], 1 + which // 2)
+                self._take_up(self.processes[which % 2], 1 + which // 2, GATEWAYS[which % 3])
             case "begin" if taken_up := [(p, ready) for p in self.processes for ready in p.taken_up]:
                 self._begin(*taken_up[which % len(taken_up)], end)
             case "respond" if under_way := [(p, one) for p in self.processes for one in p.under_way]:
@@ -370,7 +385,7 @@ class Sending(RuleBasedStateMachine):
                 if which % 2:
                     process.deliverer.flush()
             case "send":
-                self._send(self.processes[which % 2], end)
+                self._send(self.processes[which % 2], end, GATEWAYS[which % 3])
             case "write":
                 self._announce()
             case "STOPP":
@@ -380,12 +395,12 @@ class Sending(RuleBasedStateMachine):
             case "stop":
                 self._decide(which, "stop")
 
-    def _take_up(self, process: Process, most: int) -> None:
-        process.taken_up += process.deliverer.take_up("text", most)
+    def _take_up(self, process: Process, most: int, gateway: str) -> None:
+        process.taken_up += process.deliverer.take_up("text", most, outbox.Lane(gateway, True, GATEWAYS))
 
-    def _send(self, process: Process, end: str) -> None:
+    def _send(self, process: Process, end: str, gateway: str) -> None:
         """All that it has taken up, and more: none of it late."""
-        self._take_up(process, 2)
+        self._take_up(process, 2, gateway)
         for ready in list(process.taken_up):
             self._begin(process, ready, end)
         for under_way in list(process.under_way):
@@ -394,22 +409,22 @@ class Sending(RuleBasedStateMachine):
 
     def _begin(self, process: Process, ready: Ready, end: str) -> None:
         process.taken_up.remove(ready)
-        self.provider.end = end
-        before = len(self.provider.posts)
+        self.providers[ready.item.gateway].end = end
+        before = len(self.posts)
         task = self.world.loop.create_task(process.deliverer._post(ready))
         self._turn_loop()
-        if len(self.provider.posts) == before:
+        if len(self.posts) == before:
             assert task.done(), "neither sent nor let go"
             self.tally.held_back += 1
             return
         self.tally.posts += 1
-        process.under_way.append((self.provider.posts[-1], task))
-        self._judge(ready, self.provider.posts[-1])
+        process.under_way.append((self.posts[-1], task))
+        self._judge(ready, self.posts[-1])
 
     def _respond(self, process: Process, post: Post, task: "asyncio.Task[None]") -> None:
         process.under_way.remove((post, task))
         if post.end == "taken":
-            post.answer.set_result(f"SM{self.provider.posts.index(post)}")
+            post.answer.set_result(f"SM{self.posts.index(post)}")
         elif refused := REFUSALS.get(post.end):
             post.answer.set_exception(NotSent(post.end, *refused))
         else:
@@ -441,24 +456,29 @@ class Sending(RuleBasedStateMachine):
 
     # --- the provider ------------------------------------------------------------------------------------------------
 
-    @rule(lag=st.sampled_from((0, 10, RECONCILE)), away=st.sampled_from((False, False, True)), then=acts)
-    def list_changes(self, lag: int, away: bool, then: Acts) -> None:
-        """Its list lags behind, or does not answer."""
-        self.provider.lag, self.provider.away = lag, away
+    @rule(
+        name=st.sampled_from(GATEWAYS),
+        lag=st.sampled_from((0, 10, RECONCILE)),
+        away=st.sampled_from((False, False, True)),
+        then=acts,
+    )
+    def list_changes(self, name: str, lag: int, away: bool, then: Acts) -> None:
+        """The list of one lags behind, or does not answer."""
+        self.providers[name].lag, self.providers[name].away = lag, away
         self._then(then)
 
-    @precondition(lambda self: any(post.end in ("taken", "answer lost") for post in self.provider.posts))
+    @precondition(lambda self: any(post.end in ("taken", "answer lost") for post in self.posts))
     @rule(which=some, final=st.booleans(), fate=st.sampled_from(FATES), then=acts)
     def receipt(self, which: int, final: bool, fate: tuple[str, int], then: Acts) -> None:
         """A receipt, whether our own record is written yet or not, perhaps not for the first time."""
-        posts = [post for post in self.provider.posts if post.end in ("taken", "answer lost")]
+        posts = [post for post in self.posts if post.end in ("taken", "answer lost")]
         post = posts[which % len(posts)]
         status, code = ("sent", 0)
         if final:
             post.fate = post.fate or fate
             status, code = post.fate
         self.again.add(post.delivery)
-        receipt = Receipt(f"SM{self.provider.posts.index(post)}", status, code, post.attempt)
+        receipt = Receipt(f"SM{self.posts.index(post)}", status, code, post.attempt)
         self.service.receiver.receipt(post.delivery, receipt, self.clock.now)
         if self.world.rows(
             "SELECT 1 FROM suppressions WHERE number_hash = ? AND reason = '21610'", self._hash(post.number)
@@ -508,13 +528,13 @@ class Sending(RuleBasedStateMachine):
             self.violations.append(f"delivery {item.id} of broadcast {item.broadcast_id}, which was stopped")
         if item.kind == "status" and (post.number, item.place) in self.left:
             self.violations.append(f"delivery {item.id} about {item.place}, which had ended by STOPP")
-        earlier = [p for p in self.provider.posts[:-1] if p.delivery == item.id and p.taken]
+        earlier = [p for p in self.posts[:-1] if p.delivery == item.id and p.taken]
         if earlier and post.taken and not self._belongs_to_another(earlier[0]):
             self.violations.append(f"delivery {item.id} sent again")
 
     def _belongs_to_another(self, post: Post) -> bool:
         """Whether the provider's list gave `post` to another delivery of the same text to the same number."""
-        sid = f"SM{self.provider.posts.index(post)}"
+        sid = f"SM{self.posts.index(post)}"
         return bool(self.world.rows("SELECT 1 FROM deliveries WHERE provider_id = ? AND id <> ?", sid, post.delivery))
 
     def _turn_loop(self) -> None:
@@ -532,10 +552,11 @@ def _may_follow(was: State, now: State, again: bool) -> bool:
     return True
 
 
-def explore(runs: int, steps: int, number: int | None = None, sabotage: bool = False, shrink: bool = False) -> Tally:
+def explore(runs: int, steps: int, number: int | None = None, sabotage: str = "", shrink: bool = False) -> Tally:
     """Play `runs` histories of `steps` steps, the same ones every time unless a seed is given. Raises AssertionError.
 
-    `sabotage`: without the last look before a POST.
+    `sabotage`: "look", without the last look before a POST; "ask", where what is unclear is asked of another gateway
+    than that of its attempt.
     """
     world().tally = Tally()
     machine = seed(number)(_named(Sending)) if number is not None else Sending
@@ -549,11 +570,15 @@ def explore(runs: int, steps: int, number: int | None = None, sabotage: bool = F
         suppress_health_check=list(HealthCheck),
         print_blob=False,
     )
-    log, blind = logging.getLogger("responder"), patch.object(Deliverer, "_may_start", lambda *_: True)
+    log = logging.getLogger("responder")
+    broken = {
+        "look": patch.object(Deliverer, "_may_start", lambda *_: True),
+        "ask": patch.object(FindingOut, "_gateway_of", lambda _, item: GATEWAYS[GATEWAYS.index(item.gateway) - 1]),
+    }
     level = log.level
     log.setLevel(logging.CRITICAL)
     try:
-        with blind if sabotage else nullcontext():
+        with broken[sabotage] if sabotage else nullcontext():
             run_state_machine_as_test(machine, settings=chosen)
     finally:
         log.setLevel(level)
@@ -570,7 +595,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=2000)
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--sabotage", action="store_true", help="without the last look before a POST")
+    parser.add_argument("--sabotage", nargs="?", const="look", default="", choices=("look", "ask"))
     parser.add_argument("--shrink", action="store_true", help="look for the shortest history that fails")
     options = parser.parse_args()
     began, fault = time.perf_counter(), ""

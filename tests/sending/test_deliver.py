@@ -111,7 +111,7 @@ def test_too_fast_pauses_every_sender_and_loses_nothing(line: Line) -> None:
         await deliverer.drain()
         again = deliverer.start_some()
         await deliverer.close()
-        return again, deliverer._pace["call"].share
+        return again, deliverer._ways.paces["twilio", "call"].share
 
     again, share = asyncio.run(sending())
     assert (again, share) == (0, pytest.approx(0.5, abs=0.1))

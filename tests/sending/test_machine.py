@@ -12,4 +12,9 @@ def test_nothing_is_sent_after_stopp_or_a_stop_and_nothing_twice() -> None:
 
 def test_without_the_last_look_before_a_post_such_a_history_is_found() -> None:
     with pytest.raises(AssertionError, match="STOPP|stopped|sent again"):
-        explore(runs=200, steps=30, sabotage=True)
+        explore(runs=200, steps=30, sabotage="look")
+
+
+def test_where_another_gateway_is_asked_than_that_of_the_attempt_such_a_history_is_found() -> None:
+    with pytest.raises(AssertionError, match="sent again"):
+        explore(runs=300, steps=40, number=1, sabotage="ask")

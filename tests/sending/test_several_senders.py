@@ -12,7 +12,7 @@ from responder import jobs
 from responder.actions import deliver
 from responder.actions.housekeep import keep_house
 from responder.core.points import Status
-from responder.gateways import twilio_sender
+from responder.gateways import in_time, twilio_sender
 from responder.jobs import Jobs
 from responder.ports import Unclear
 from responder.store import outbox
@@ -397,7 +397,6 @@ def test_all_together_are_no_faster_than_the_rate_when_some_join(
     queue_texts(line, 400)
     clock, sent = line.running.clock, list[float]()
     begun = clock.now.timestamp()
-    monkeypatch.setattr(deliver, "monotonic", lambda: clock.now.timestamp())
     processes = [(Jobs(line.service, name), line.service.deliverer(name)) for name in ("a", "b", "c")]
 
     for step in range(150):  # tenths of a second; the second and third join after 4 and 6 s
@@ -406,7 +405,7 @@ def test_all_together_are_no_faster_than_the_rate_when_some_join(
             joins = (0, 40, 60)[place]
             if step >= joins and (step - joins) % (10 * jobs.RENEW_EVERY) == 0:
                 process.lead()
-            pace = deliverer._pace["text"]
+            pace = deliverer._ways.paces["twilio", "text"]
             pace.part = process.part()
             if pace.part and (room := pace.room(now)):
                 sent += [now - begun for _ in deliverer.take_up("text", room)]
@@ -420,16 +419,16 @@ def test_a_request_that_was_frozen_before_it_was_written_is_not_written_any_more
     line: Line, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between the last look and the first byte others may have sent the message."""
-    real = twilio_sender.monotonic
+    real = in_time.monotonic
     sender = twilio_sender.TwilioSender(ACCOUNT, TOKEN, line.fake.url, "http://svar", "+46770000000", "", "", 4, 2)
 
     async def waking() -> None:
         frozen = asyncio.create_task(sender.text(MOBILE, "Hej", "/r/1", 60))
         await asyncio.sleep(0)  # it has set out, and is connecting
-        monkeypatch.setattr(twilio_sender, "monotonic", lambda: real() + 15)
+        monkeypatch.setattr(in_time, "monotonic", lambda: real() + 15)
         with pytest.raises(Unclear):
             await frozen
-        monkeypatch.setattr(twilio_sender, "monotonic", real)
+        monkeypatch.setattr(in_time, "monotonic", real)
         await sender.text(OTHER, "Hej", "/r/2", 60)
         await sender.close()
 

@@ -25,6 +25,7 @@ BY = {
     "progress_of 50": {"deliveries_next"},
     "read_deliveries unknown": {"deliveries_in_hand"},
     "  of one broadcast": {"deliveries_in_hand"},
+    "queued bound": {"deliveries_bound"},
     "witnesses": {"deliveries_claimed"},
     "pulse": {"deliveries_next", "deliveries_failed", "deliveries_in_hand", "turns_at", "turns_missed"},
     "under_way": {"deliveries_next"},

@@ -198,8 +198,8 @@ def test_stopp_while_a_message_is_taken_up_leaves_the_number_nowhere(store: Stor
     made = store.broadcast()
     store.delivery(made, "queued", store.subscription(), attempt=0)
     with store.db.write() as connection:
-        items = outbox.queued(connection, made, "text", STAMP, 10)
-        outbox.take(connection, [outbox.Taken(items[0], "Hej", 1, SHUT, OPEN, DOORS)], "a", STAMP, STAMP + 60)
+        items = outbox.queued(connection, made, "text", STAMP, 10, outbox.Lane("twilio"))
+        outbox.take(connection, [outbox.Taken(items[0], "twilio", "Hej", 1, SHUT, OPEN, DOORS)], "a", STAMP, STAMP + 60)
         stopp = Beside(store.stop)
         assert stopp.waits()
     stopp.ended()

@@ -14,6 +14,7 @@ from responder import metrics
 from responder.core.points import Status
 from responder.store import gauges
 from responder.store.engine import Database
+from responder.store.gateways import Found, report, say
 from responder.store.meter import SPEND
 from responder.store.migrations import upgrade
 from responder.store.restored import hold
@@ -21,6 +22,7 @@ from responder.store.schedule import DAY, LEASE, add_usage, lead
 from responder.web import monitor
 from tests import engines
 from tests.conftest import NOW, TOKEN, Running, a_point, run
+from tests.fakes import elks
 
 METRICS = "a-token-for-metrics-1234"
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
@@ -349,6 +351,57 @@ class TestHowItStands:
         assert read
         assert all("USING" in step and "INDEX" in step for step in read), plan
         assert not any("TEMP B-TREE" in step for step in plan), plan
+
+
+class TestGateways:
+    @pytest.fixture
+    def two(self, start: Callable[..., Running]) -> Running:
+        """A service with 46elks behind Twilio, and nobody who has looked at them."""
+        return start(metrics_token=METRICS, **elks.SETTINGS)
+
+    @staticmethod
+    def found(running: Running, owner: str = "one", **states: str) -> None:
+        now = running.clock.now.timestamp()
+        with running.database.write() as connection:
+            report(connection, [Found(name, owner, state, 0.5, 0.1, 0.0, now) for name, state in states.items()])
+
+    @staticmethod
+    def told(running: Running) -> list[str]:
+        return [line for line in readyz(running)[1] if " gateways:" in line]
+
+    def test_nothing_is_said_while_nobody_has_looked(self, two: Running) -> None:
+        assert self.told(two) == []
+        assert not any(name == "responder_gateway_up" for name, _ in scrape(two))
+
+    def test_one_that_is_down_is_a_warning_and_says_who_is_used_instead(self, two: Running) -> None:
+        self.found(two, **{"twilio": "up", "46elks": "up"})
+        assert self.told(two) == ["ok gateways: twilio is used"]
+        self.found(two, **{"twilio": "down", "46elks": "suspect"})
+        assert self.told(two) == ["warning gateways: twilio down; 46elks is used"]
+        assert readyz(two, "?strict")[0] == 503
+        samples = scrape(two)
+        assert [value(samples, "gateway_up", gateway=name) for name in ("twilio", "46elks")] == [0, 1]
+
+    def test_it_works_if_one_process_finds_so_and_what_is_old_does_not_count(self, two: Running) -> None:
+        self.found(two, "one", twilio="down")
+        self.found(two, "two", twilio="up")
+        assert self.told(two) == ["ok gateways: twilio is used"]
+        two.clock.pass_time(seconds=30)
+        assert self.told(two) == []
+
+    def test_where_none_works_nothing_is_sent(self, two: Running) -> None:
+        self.found(two, **{"twilio": "down", "46elks": "down"})
+        assert self.told(two) == ["warning gateways: none works that may be used: nothing is sent"]
+
+    def test_what_operators_have_said_is_not_forgotten(self, two: Running) -> None:
+        with two.database.write() as connection:
+            say(connection, "46elks", "only", "anna", 0.0)
+        assert self.told(two) == ["warning gateways: operators say 46elks is only; 46elks is used"]
+
+    def test_requests_are_counted_by_gateway_and_outcome(self, two: Running) -> None:
+        before = value(scrape(two), "gateway_requests_total", gateway="46elks", outcome="failed")
+        metrics.gateway("46elks", "failed")
+        assert value(scrape(two), "gateway_requests_total", gateway="46elks", outcome="failed") == before + 1
 
 
 ROOT = Path(__file__).resolve().parents[2]

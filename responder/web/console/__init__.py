@@ -32,6 +32,7 @@ from responder.web.console import (
     broadcasts,
     deliveries,
     exercises,
+    hosts,
     inbox,
     language,
     operators,
@@ -47,7 +48,8 @@ from responder.wiring import Service
 
 STATIC = Path(__file__).parent / "static"
 PAGES = (
-    overview, points, exercises, broadcasts, deliveries, inbox, shift, audit, readiness, prints, operators, accounts,
+    overview, points, hosts, exercises, broadcasts, deliveries, inbox, shift, audit, readiness, prints, operators,
+    accounts,
 )  # fmt: skip
 POLICY = "; ".join(
     (

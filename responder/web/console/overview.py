@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from flask import Blueprint, render_template, request
 
-from responder.actions import watch
+from responder.actions import steer, watch
 from responder.actions.watch import Shown
 from responder.core.access import Operator, Permission
 from responder.core.points import Kind
@@ -18,6 +18,7 @@ from responder.web.access import access
 from responder.web.console.desk import Desk
 from responder.web.console.language import clock, gettext, moment
 from responder.web.console.map import draw
+from responder.wiring import rates
 
 MOST_STALE = MOST_SENDING = 10  # rows of unconfirmed points, and of broadcasts, before "and 40 more"
 MOST_NAMED = 60  # points on the page by name: beyond that only those of one's own districts
@@ -60,7 +61,8 @@ def add(console: Blueprint, desk: Desk) -> None:
 
     def figures() -> dict[str, object]:
         seen = watch.watch(database, desk.operator, zone, stale_after, desk.now)
-        most = {"most_stale": MOST_STALE, "most_sending": MOST_SENDING}
+        ways = steer.glance(database, desk.operator, rates(service.settings), desk.now)
+        most = {"ways": ways, "most_stale": MOST_STALE, "most_sending": MOST_SENDING}
         return {"seen": seen, "latest": clock(desk.now, zone), "named": named(seen.points, desk.operator), **most}
 
     def chosen() -> str:

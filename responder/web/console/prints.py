@@ -16,6 +16,7 @@ from sqlalchemy.engine import Connection
 
 from responder.core.access import Permission
 from responder.core.points import ACTIVATED, PROPOSED, USABLE, Kind, Point, Standing, Status, standing
+from responder.store.desk import point_numbers
 from responder.store.notes import on_duty
 from responder.store.readiness import not_understood, sent_since, unknown_deliveries
 from responder.store.watching import current_points
@@ -36,6 +37,7 @@ class Told:
 
     point: Point
     now: Standing
+    number: int | None = None  # by which it is named on a phone
 
     @property
     def usable(self) -> bool:
@@ -77,7 +79,10 @@ def add(console: Blueprint, desk: Desk) -> None:
     zone, stale_after = settings.timezone, timedelta(hours=settings.stale_after)
 
     def told(connection: Connection) -> list[Told]:
-        return [Told(p, standing(p, desk.now, zone, stale_after)) for p, _ in current_points(connection)]
+        numbers = point_numbers(connection)
+        return [
+            Told(p, standing(p, desk.now, zone, stale_after), numbers.get(p.id)) for p, _ in current_points(connection)
+        ]
 
     def listed() -> list[Told]:
         with desk.service.database.read() as connection:

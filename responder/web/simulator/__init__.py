@@ -18,7 +18,8 @@ import pyotp
 from flask import Blueprint, Flask, Response, abort, current_app, jsonify, render_template, request, send_from_directory
 from werkzeug.wrappers import Response as AnyResponse
 
-from responder.actions.signin import STEP, Door
+from responder.actions.signin import Door
+from responder.core.onetime import STEP
 from responder.core.segments import cost
 from responder.store import simulator as store
 from responder.store.accounts import Credentials, credentials

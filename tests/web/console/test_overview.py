@@ -11,6 +11,7 @@ import pytest
 from responder.actions.watch import points
 from responder.core.access import Role
 from responder.core.points import Kind, Status
+from responder.store.gateways import Found, report, say
 from responder.store.queries import read_points
 from responder.web.console.map import LETTER, LINE, draw
 from tests.conftest import NOW, STALE, ZONE, a_point
@@ -33,6 +34,24 @@ def test_the_overview_says_whether_the_service_is_alive_and_what_is_open(console
     assert "Senaste sms eller samtal 14.20" in page
     assert "Inte förstådda det senaste dygnet 1" in page
     assert "Bromma 0 1 0 0 1 1" in page and "Farsta 1 0 0 0 0 1" in page
+
+
+def test_one_gateway_that_works_needs_no_table_and_one_that_is_down_comes_first(console: Console) -> None:
+    browser, now = console.browser(Role.VIEWER), console.running.clock.now.timestamp()
+    assert "Vägar ut" not in browser.page("/console/overview")
+    with console.service.database.write() as connection:
+        report(connection, [Found("twilio", "one", "down", 0.75, 0.1, now - 600, now)])
+    page = words(browser.page("/console/overview/part"))
+    assert "Twilio Ur funktion 75 % 14.10 0" in page
+    assert "Ingen väg ut fungerar, och inget skickas. Ring den som sköter servern." in page
+    assert page.index("Vägar ut") < page.index("Väntar på dig")
+
+
+def test_what_an_operator_said_of_a_gateway_stands_there_with_the_name(console: Console) -> None:
+    with console.service.database.write() as connection:
+        say(connection, "twilio", "only", "anna", 0.0)
+    page = words(console.browser(Role.VIEWER).page("/console/overview"))
+    assert "Twilio Används Används ensam, har anna bestämt ; Ingen har tittat nyligen" in page
 
 
 def test_an_unconfirmed_point_is_confirmed_from_the_overview_with_one_tap(console: Console) -> None:

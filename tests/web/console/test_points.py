@@ -58,8 +58,8 @@ def test_the_list_tells_by_district_what_each_point_is_now(console: Console) -> 
     )  # fmt: skip
     page = words(console.browser(Role.VIEWER).page("/console/points"))
     assert page.index("Bromma Trygghetspunkt") < page.index("Farsta Trygghetspunkt")
-    assert "Hallen p1 Testgatan 36 stänger snart till 14.50 14.20 20 av 80" in page
-    assert "Borgen Testgatan 36 full aldrig obekräftad" in page
+    assert "Hallen p1 Nr 1 Testgatan 36 stänger snart till 14.50 14.20 20 av 80" in page
+    assert "Borgen Nr 2 Testgatan 36 full aldrig obekräftad" in page
     assert "Förslaget" not in page and "Nejet" not in page and "Beredskap" in page
 
 

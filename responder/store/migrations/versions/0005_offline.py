@@ -22,6 +22,11 @@ def upgrade() -> None:
     op.add_column("deliveries", sa.Column("gateway", text, **empty))
     op.add_column("deliveries", sa.Column("via", text, **empty))
     op.execute("UPDATE deliveries SET gateway = 'twilio' WHERE attempt > 0")  # the only way there was
+    bound = sa.text("via <> '' AND state = 'queued'")
+    op.create_index(
+        "deliveries_bound", "deliveries", ["via", "state", "broadcast_id", "channel", "not_before", "id"],
+        sqlite_where=bound, postgresql_where=bound,
+    )  # fmt: skip
     op.add_column("operators", sa.Column("phone_hash", blob, nullable=False, server_default=nothing))
     op.add_column("operators", sa.Column("paper_codes", text, nullable=False, server_default="[]"))
     op.create_index("ix_operators_phone_hash", "operators", ["phone_hash"])
@@ -41,6 +46,10 @@ def upgrade() -> None:
         "point_numbers",
         sa.Column("number", whole, primary_key=True),
         sa.Column("point", text, nullable=False, unique=True),
+    )
+    op.execute(  # every point that residents may be told of has one from now on
+        "INSERT INTO point_numbers (number, point) SELECT row_number() OVER (ORDER BY id), id FROM points"
+        """ WHERE data NOT LIKE '%"status": "candidate"%' AND data NOT LIKE '%"status": "rejected"%'"""
     )
     op.create_table(
         "wishes",
@@ -64,6 +73,7 @@ def upgrade() -> None:
         sa.Column("id", whole, primary_key=True),
         sa.Column("host", whole, nullable=False, index=True),
         sa.Column("code", text, nullable=False),
+        sa.Column("version", whole, nullable=False),
         *(sa.Column(name, number, nullable=False) for name in ("asked_at", "until")),
         sa.Column("tries", whole, nullable=False),
         sa.Column("answer", text, nullable=False),
@@ -87,6 +97,7 @@ def downgrade() -> None:
     op.drop_index("ix_operators_phone_hash", "operators")
     for name in ("paper_codes", "phone_hash"):
         op.drop_column("operators", name)
+    op.drop_index("deliveries_bound", "deliveries")
     for name in ("via", "gateway"):
         op.drop_column("deliveries", name)
     op.drop_column("turns", "gateway")

@@ -1,0 +1,140 @@
+"""The gateways that one process sends by: how each does, how fast it may, and what it is given."""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from responder import metrics
+from responder.actions.deliver.values import CHANNELS, FEW, Limits
+from responder.core.health import (
+    Health,
+    Outcome,
+    State,
+    asked,
+    asking,
+    heard,
+    may_be_asked,
+    may_be_tried,
+    settled,
+    told,
+    tried,
+)
+from responder.core.pace import Pace
+from responder.core.ways import WAIT, allowed, chosen
+from responder.ports import Gateway, Sender
+from responder.store.gateways import Found
+from responder.store.outbox import Lane
+
+log = logging.getLogger("responder.deliver")
+
+NOBODY = "+46701740699"  # one of the numbers that are kept for fiction: asked about, never sent to
+
+
+class Ways:
+    """`senders` and `gateways` by name, the preferred first. Times are monotonic, but where they are called stamps."""
+
+    def __init__(self, senders: Mapping[str, Sender], gateways: Mapping[str, Gateway], limits: Limits) -> None:
+        self.senders, self.gateways, self._limits = dict(senders), gateways, limits
+        self.health = {name: Health() for name in senders}
+        self.modes: Mapping[str, str] = {}
+        self.elsewhere: tuple[str, ...] = ()  # gateways that other processes have, and that work there
+        self.paces = {
+            (name, channel): Pace(limits.send_rates[name] if channel == "text" else limits.call_rate)
+            for name in senders
+            for channel in CHANNELS
+        }
+        self.under_way: Counter[str] = Counter()
+
+    def lanes(self, channel: str, now: float, stamp: float) -> list[tuple[Lane, int]]:
+        """What each gateway takes of a channel just now, and how many of those at most."""
+        for name, health in self.health.items():
+            self._set(name, settled(health, now, self._limits.rule, self._alone(name)))
+        ours = allowed(self._able(channel), self.modes)
+        working = [name for name in ours if self.health[name].works]
+        main = chosen(ours, self.modes, working)
+        known = (*working, *self.elsewhere)
+        lanes = []
+        for name in ours:
+            health, room = self.health[name], self._room(name, channel, now)
+            if health.works:
+                lanes.append((Lane(name, name == main, known, stamp - WAIT), room))
+            elif may_be_tried(health, now, self._limits.rule, not main) and not self.under_way[name]:
+                lanes.append((Lane(name, True, known, stamp - WAIT, calmest=bool(main)), min(1, room)))
+        return [(lane, room) for lane, room in lanes if room > 0]
+
+    def takes(self, name: str, channel: str, modes: Mapping[str, str]) -> bool:
+        """Whether operators let it take anything of a channel."""
+        return name in allowed(self._able(channel), modes)
+
+    def believe(self, found: Sequence[Found], owner: str, now: float) -> None:
+        """What another found last, as long as we have not sent anything ourselves: else each process that begins would
+        learn it by messages of residents.
+        """
+        for name in self.senders:
+            theirs = [one for one in found if one.name == name and one.owner != owner]
+            if theirs and max(theirs, key=lambda one: one.at).state == State.DOWN:
+                self.health[name] = told(self.health[name], now)
+
+    def begin(self, name: str, now: float) -> None:
+        """A request begins."""
+        self.under_way[name] += 1
+        self.health[name] = tried(self.health[name], now)
+
+    def hear(self, name: str, outcome: Outcome, began: float, now: float) -> None:
+        """What a request came to."""
+        metrics.gateway(name, outcome)
+        self._set(name, heard(self.health[name], outcome, began, now, self._limits.rule))
+
+    def slow_down(self, name: str, now: float, seconds: float) -> None:
+        """A gateway asks us to, or has to be left alone for a while."""
+        for channel in CHANNELS:
+            self.paces[name, channel].slow_down(now, seconds)
+
+    def to_ask(self, now: float) -> list[str]:
+        """Those that are down and may be there again: it is time to ask."""
+        return [name for name, health in self.health.items() if may_be_asked(health, now, self._limits.rule)]
+
+    async def ask(self, name: str, now: float, clock: datetime) -> None:
+        """Find out whether it is there, by a question that sends nothing. A second one waits for the next time."""
+        self.health[name] = asking(self.health[name], now)
+        try:
+            async with asyncio.timeout(self._limits.api_timeout):
+                await self.senders[name].find(NOBODY, False, clock)
+            answered = True
+        except Exception as error:  # whatever it is, it is no answer
+            log.info("gateway %s: still away: %s", name, str(error) or "timed out")
+            answered = False
+        self.health[name] = asked(self.health[name], answered, now)
+
+    def found(self, owner: str, now: float, stamp: float) -> list[Found]:
+        """How each does, for others to look at."""
+        return [
+            Found(
+                name, owner, health.state, health.failed, health.latency,
+                stamp - now + health.last_success if health.last_success is not None else 0.0, stamp,
+            )
+            for name, health in self.health.items()
+        ]  # fmt: skip
+
+    def _able(self, channel: str) -> list[str]:
+        return [name for name, sender in self.senders.items() if channel == "text" or sender.calls]
+
+    def _alone(self, name: str) -> bool:
+        others = [other for other in allowed(list(self.senders), self.modes) if other != name]
+        return not any(self.health[other].works for other in others)
+
+    def _room(self, name: str, channel: str, now: float) -> int:
+        few = self.health[name].state is State.SUSPECT
+        free = min(FEW if few else self._limits.concurrency, self._limits.concurrency) - self.under_way[name]
+        if self.under_way[name] and not few and free < self._limits.concurrency // 8:
+            return 0  # a commit for a handful costs as much as for many
+        return min(free, self.paces[name, channel].room(now))
+
+    def _set(self, name: str, new: Health) -> None:
+        old, self.health[name] = self.health[name], new
+        if new.state is State.DOWN and old.works:
+            log.error("gateway %s is down: %.0f %% of the last %d failed", name, new.failed * 100, len(new.recent))
+        elif new.works and not old.works:
+            log.warning("gateway %s works again", name)

@@ -1,0 +1,265 @@
+"""The desk: decides whether what came in is an operator's or a host's, and answers that. All else is a resident's."""
+
+import json
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from time import monotonic
+
+from sqlalchemy.engine import Connection
+
+from responder import metrics
+from responder.actions.desk.book import Book
+from responder.actions.desk.calls import Calls
+from responder.actions.desk.codes import Codes
+from responder.actions.desk.hosts import Hosts
+from responder.actions.desk.needs import Broadcasts, Points
+from responder.actions.desk.wishes import HOLDS_FOR, Plan, Wishes, is_overtaken, packed
+from responder.core.access import Operator
+from responder.core.clerk import Clerk
+from responder.core.estimate import Counts
+from responder.core.flow import Flow
+from responder.core.orders import Answer, Order, answer, order, without_code
+from responder.core.problem import Problem, Translate
+from responder.core.reply import Manner
+from responder.core.wording import Channel, plainly
+from responder.core.words import clean
+from responder.ports import Clock, Gateway, Inbound, Outbound
+from responder.store import accounts, desk
+from responder.store.engine import Database, StoreAway
+from responder.store.meter import Meter
+from responder.store.queries import Clash
+from responder.store.snapshot import Snapshot
+from responder.store.vault import Vault
+
+log = logging.getLogger("responder.desk")
+
+LOOK_EVERY = 10.0  # seconds between two looks at whose phones are known, at most
+TOO_LATE = 3600.0  # seconds for which somebody is told that their wish has run out; after that JA is a resident's
+ATTEMPTS = 5
+BY_TEXT = "via sms"  # what the audit log says of how something was decided
+
+
+@dataclass(frozen=True)
+class Caller:
+    """What is known of whoever sent a text: accounts with this phone, and their wish."""
+
+    names: Sequence[str]
+    language: str
+    wish: desk.Wish | None
+    asked_at: float  # when the number last spoke to us as a resident does
+
+
+class Desk:
+    """Answers operators and hosts. Thread-safe."""
+
+    def __init__(
+        self,
+        flow: Flow,
+        manner: Manner,
+        gateways: Mapping[str, Gateway],
+        database: Database,
+        snapshot: Snapshot,
+        vault: Vault,
+        clock: Clock,
+        meter: Meter,
+        price_segment: float,
+        points: Points,
+        broadcasts: Broadcasts,
+        phrases: Callable[[str], Translate],
+    ) -> None:
+        self._flow, self._manner, self._db, self._vault, self._clock = flow, manner, database, vault, clock
+        self._codes = Codes(vault)
+        self._book = Book(vault, gateways, meter, price_segment)
+        self._wishes = Wishes(points, broadcasts, snapshot, phrases, manner.stale_after)
+        self._hosts = Hosts(flow, manner, database, vault, clock, self._book, points, phrases)
+        self._calls = Calls(flow, manner, database, vault, clock, self._book, self._codes, self._wishes)
+        self._known: frozenset[bytes] = frozenset()
+        self._looked: float | None = None
+        self._looking = threading.Lock()
+
+    def respond(self, inbound: Inbound) -> str:
+        """The document that answers an operator or a host; "" if it is for whoever answers residents."""
+        if not self._knows(inbound.sender):
+            return ""
+        try:
+            for _ in range(ATTEMPTS):
+                try:
+                    return self._calls.respond(inbound) if inbound.channel is Channel.VOICE else self._text(inbound)
+                except Clash:
+                    continue
+            raise StoreAway("two turns at once, again and again")
+        except StoreAway as error:
+            log.error("database away, nothing is done of %s: %s", inbound.id, error)
+            return self._away(inbound)
+
+    def look(self) -> None:
+        """Learn whose phones are known. Raises StoreAway."""
+        with self._db.read() as connection:
+            self._known = frozenset(desk.phones(connection))
+        self._looked = monotonic()
+
+    def _knows(self, sender: str) -> bool:
+        """Whether the sender may be an operator or a host: decided in memory, so that residents pay nothing for it."""
+        due = self._looked is None or monotonic() - self._looked > LOOK_EVERY
+        if due and self._looking.acquire(blocking=False):
+            try:
+                self._looked = monotonic()  # also if it is in vain: nobody waits for it again and again
+                self.look()
+            except StoreAway as error:
+                log.warning("whose phones are known is as it was: %s", error)
+            finally:
+                self._looking.release()
+        if not self._known or not sender.startswith("+"):
+            return False
+        return not self._known.isdisjoint(self._vault.hashes(sender))
+
+    # --- texts ---------------------------------------------------------------------------------------------------
+
+    def _text(self, inbound: Inbound) -> str:
+        if inbound.handled:
+            if inbound.handled == "STOP":
+                self._hosts.leave(inbound)
+            return ""
+        wanted, said = order(inbound.text), answer(inbound.text)
+        if wanted is None and said is None:
+            if self._stops(inbound.text):
+                self._hosts.leave(inbound)
+            return ""
+        caller, before = self._caller(inbound)
+        if before:
+            metrics.inbound(inbound.channel, "repeated")
+            return before
+        if said is not None:
+            document = self._answered(inbound, caller, *said)
+            if document or wanted is None:
+                return document
+        return self._ordered(inbound, caller, wanted) if wanted and caller.names else ""
+
+    def _stops(self, text: str) -> bool:
+        said = plainly(clean(text))
+        return any(wording.command(said) == "stop" for wording in self._flow.languages.values())
+
+    def _caller(self, inbound: Inbound) -> tuple[Caller, str]:
+        """Who texts, and the document that this text was answered with before, or ""."""
+        hashes = self._vault.hashes(inbound.sender)
+        with self._db.read() as connection:
+            before = self._book.again(connection, inbound)
+            names = desk.names_of_phone(connection, hashes)
+            known = accounts.credentials(connection, names[0]) if names else None
+            wish = desk.wish(connection, self._book.wishes(inbound))
+            asked_at = desk.last_turn(connection, hashes)[2]
+        return Caller(names, known.language if known else "", wish, asked_at), before
+
+    def _answered(self, inbound: Inbound, caller: Caller, said: Answer, digits: str) -> str:
+        """What a bare answer is to: the wish if there is one, else a question to a host; else nothing of ours."""
+        wish, stamp = caller.wish, self._clock().timestamp()
+        is_ours = wish and caller.asked_at <= wish.created_at and stamp <= wish.until + TOO_LATE
+        if wish and is_ours and caller.names and not digits and said is not Answer.FULL:
+            return self._second_word(inbound, caller, wish, said)
+        return self._hosts.answered(inbound, said, digits)
+
+    def _ordered(self, inbound: Inbound, caller: Caller, wanted: Order) -> str:
+        now, plan, seems = self._clock(), None, None
+        body = without_code(inbound.text, wanted.code)
+        stamp = now.timestamp()
+        if wanted.code:
+            with self._db.read() as connection:  # to count a million must not keep residents waiting
+                seems = self._codes.fits(connection, caller.names, wanted.code, stamp)
+                if seems:
+                    plan = self._planned(connection, wanted, seems)
+        with self._db.write() as connection:
+            if before := self._book.again(connection, inbound):
+                return before
+            if not wanted.code:
+                says = self._clerk(caller.language).say("code")
+            else:
+                phone = self._vault.newest(inbound.sender)
+                operator = self._codes.take(connection, caller.names, phone, inbound.channel, wanted.code, stamp)
+                if operator is None:
+                    return self._not_done(connection, inbound, caller, body)
+                if plan is None or seems is None or seems.name != operator.name:
+                    plan = self._planned(connection, wanted, operator)
+                self._wish(connection, inbound, operator, plan)
+                says = plan.says
+            document = self._book.write(connection, inbound, Outbound(text=says), now, body)
+        self._counted(inbound, says)
+        return document
+
+    def _planned(self, connection: Connection, wanted: Order, operator: Operator) -> Plan:
+        known = accounts.credentials(connection, operator.name)
+        return self._wishes.plan(connection, wanted, operator, self._clerk(known.language if known else ""))
+
+    def _wish(self, connection: Connection, inbound: Inbound, operator: Operator, plan: Plan) -> None:
+        """What is wished now is the only wish; an order that asks for none leaves none."""
+        keys, stamp = self._book.wishes(inbound), self._clock().timestamp()
+        desk.drop_wishes(connection, keys)
+        if plan.command is not None:
+            command = packed(plan.command)
+            desk.set_wish(connection, desk.Wish(keys[0], operator.name, command, stamp, stamp + HOLDS_FOR))
+
+    def _not_done(self, connection: Connection, inbound: Inbound, caller: Caller, body: str) -> str:
+        """A wrong code: nobody learns why, and a flood of them is answered no more than anybody's flood."""
+        says = self._clerk(caller.language).say("not_done")
+        capped = self._book.charge(inbound, says, self._clock()) is not None
+        metrics.inbound(inbound.channel, "capped" if capped else "answered", "order")
+        outbound = Outbound(text="" if capped else says)
+        return self._book.write(connection, inbound, outbound, self._clock(), body)
+
+    def _second_word(self, inbound: Inbound, caller: Caller, wish: desk.Wish, said: Answer) -> str:
+        now, hashes = self._clock(), self._vault.hashes(inbound.sender)
+        clerk, command = self._clerk(caller.language), json.loads(wish.command)
+        counts: Counts = {}
+        refused: Problem | None = None
+        late = now.timestamp() > wish.until
+        if said is Answer.YES and not late:
+            with self._db.read() as connection:
+                operator = self._codes.operator(connection, hashes, wish.operator)
+            try:
+                counts = self._wishes.counts(command, operator, now) if operator else {}
+            except Problem as problem:
+                refused = problem
+        with self._db.write() as connection:
+            if before := self._book.again(connection, inbound):
+                return before
+            if desk.wish(connection, self._book.wishes(inbound)) != wish:
+                raise Clash  # done, or another is wished, meanwhile
+            desk.drop_wishes(connection, self._book.wishes(inbound))
+            operator = self._codes.operator(connection, hashes, wish.operator)
+            if operator is not None:
+                known = accounts.credentials(connection, operator.name)
+                clerk = self._clerk(known.language if known else "")
+            if late:
+                says = clerk.say("late")
+            elif operator is None or said is not Answer.YES:
+                says = clerk.say("dropped")
+            elif refused is not None:
+                says = self._wishes.refused(refused, clerk)
+            else:
+                try:
+                    with connection.begin_nested():
+                        says = self._wishes.do(connection, command, operator, counts, clerk, BY_TEXT)
+                except Problem as problem:
+                    says = self._wishes.refused(problem, clerk)
+                    if is_overtaken(problem):
+                        says = self._wishes.overtaken(connection, command, clerk)
+            document = self._book.write(connection, inbound, Outbound(text=says), now, inbound.text)
+        self._counted(inbound, says)
+        return document
+
+    def _counted(self, inbound: Inbound, says: str) -> None:
+        self._book.charge(inbound, says, self._clock())
+        metrics.inbound(inbound.channel, "answered", "order")
+
+    def _clerk(self, language: str) -> Clerk:
+        wording = self._flow.languages.get(language) or self._flow.languages[self._flow.default_language]
+        return Clerk(wording, Channel.TEXT, self._clock(), self._manner.zone)
+
+    def _away(self, inbound: Inbound) -> str:
+        """What somebody is told whose order or answer could not be looked at: nothing is recorded, so that it may come
+        once more. A resident's question is answered from memory.
+        """
+        if inbound.channel is Channel.VOICE or not (order(inbound.text) or answer(inbound.text)):
+            return ""
+        return self._book.render(inbound, Outbound(text=self._clerk("").say("away")))

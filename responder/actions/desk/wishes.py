@@ -1,0 +1,224 @@
+"""What can be wished at the desk: what it would do is shown first, and it is done on a second word."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy.engine import Connection
+
+from responder.actions.desk.needs import Broadcasts, Points
+from responder.core.access import Operator, Permission, holds, may
+from responder.core.broadcast import Broadcast, Template
+from responder.core.clerk import Clerk
+from responder.core.estimate import Counts
+from responder.core.orders import BECOMES, EVERYONE, Order, Verb
+from responder.core.places import Gazetteer
+from responder.core.points import ACTIVATED, PROPOSED, Point, Standing, standing
+from responder.core.problem import Meanwhile, Problem, Translate
+from responder.core.words import fold
+from responder.store import desk
+from responder.store.snapshot import Snapshot, View
+from responder.store.watching import current_point, current_points
+
+HOLDS_FOR = 300.0  # seconds for which a wish waits for the second word
+Command = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is answered to an order, and what the second word would do: nothing if `command` is None."""
+
+    says: str
+    command: Command | None = None
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """Shows what an order would do, and does what was wished."""
+
+    points: Points
+    broadcasts: Broadcasts
+    snapshot: Snapshot
+    phrases: Callable[[str], Translate]  # by language
+    stale_after: timedelta
+
+    def plan(self, connection: Connection, order: Order, operator: Operator, clerk: Clerk) -> Plan:
+        """What `order` would do; nothing is written. Raises StoreAway."""
+        try:
+            match order.verb:
+                case Verb.STATE:
+                    return self._state(connection, order, operator, clerk)
+                case Verb.SEND:
+                    return self._sending(order, operator, clerk)
+                case Verb.APPROVE:
+                    return self._approving(order, operator, clerk)
+                case Verb.STOP:
+                    return self._stopping(order, operator, clerk)
+            return self._setting(connection, order, operator, clerk)
+        except Problem as problem:
+            return Plan(self.refused(problem, clerk))
+
+    def counts(self, command: Command, operator: Operator, now: datetime) -> Counts:
+        """Whom a broadcast that is to be ordered reaches: counted before the transaction. Raises Problem, StoreAway."""
+        if command["verb"] != Verb.SEND:
+            return {}
+        return self.broadcasts.foresee(operator, Template(command["template"]), command["to"], now)[1]
+
+    def do(
+        self, connection: Connection, command: Command, operator: Operator, counts: Counts, clerk: Clerk, how: str
+    ) -> str:
+        """Do what was wished, as what was seen; what is answered. Raises Problem, of which nothing stays, or
+        StoreAway.
+        """
+        now = clerk.now
+        match Verb(command["verb"]):
+            case Verb.SEND:
+                template = Template(command["template"])
+                new = self.broadcasts.order(connection, operator, template, command["to"], counts, now, how)
+                return clerk.say("submitted", id=str(new.id))
+            case Verb.APPROVE:
+                id, version = command["id"], command["version"]
+                sent = self.broadcasts.approve_and_send(connection, operator, id, version, now, how)
+                return clerk.say("sent", id=str(sent.id), count=clerk.count(sent.recipients))
+            case Verb.STOP:
+                stopped = self.broadcasts.stop_in(connection, operator, command["id"], now, how)
+                return clerk.say("stopped", id=str(stopped.id))
+        return self._set(connection, command, operator, clerk, how)
+
+    def refused(self, problem: Problem, clerk: Clerk) -> str:
+        """Why nothing is done, in the operator's language."""
+        return clerk.say("refused", why=problem.told(self.phrases(clerk.wording.code)))
+
+    def standing(self, point: Point, clerk: Clerk) -> Standing:
+        """What a point is for residents now."""
+        return standing(point, clerk.now, clerk.zone, self.stale_after)
+
+    def overtaken(self, connection: Connection, command: Command, clerk: Clerk) -> str:
+        """Somebody was faster: what the point is now."""
+        known = current_point(connection, command["point"])
+        if known is None:
+            return clerk.say("dropped")
+        name = clerk.name(command["number"], known[0])
+        return clerk.say("overtaken", point=name, state=clerk.state(self.standing(known[0], clerk)))
+
+    # --- points --------------------------------------------------------------------------------------------------
+
+    def _setting(self, connection: Connection, order: Order, operator: Operator, clerk: Clerk) -> Plan:
+        id = desk.point_of(connection, order.number or 0)
+        if id is None:
+            return Plan(clerk.say("no_point", id=str(order.number)))
+        view, status = self._view(clerk.now), BECOMES[order.verb]
+        seen = self.points.foresee(view, id, status, order.closes, operator, clerk.now)
+        values = {
+            "point": clerk.name(order.number, seen.after),
+            "state": clerk.state(seen.becomes),
+            "text": seen.texts.get(clerk.wording.code) or next(iter(seen.texts.values())),
+        }
+        command: Command = {
+            "verb": order.verb, "point": id, "number": order.number, "closes": order.closes, "version": seen.version,
+            "exercise": seen.exercise,
+        }  # fmt: skip
+        if seen.exercise:
+            return Plan(clerk.say("echo_played", **values), command)
+        return Plan(clerk.say("echo", count=clerk.count(seen.hear), **values), command)
+
+    def _set(self, connection: Connection, command: Command, operator: Operator, clerk: Clerk, how: str) -> str:
+        status = BECOMES[Verb(command["verb"])]
+        point = self.points.change(
+            connection, command["point"], status, command["closes"], operator, clerk.now, how, command["version"]
+        )
+        values = {
+            "point": clerk.name(command["number"], point),
+            "state": clerk.state(self.standing(point, clerk)),
+            "time": clerk.time(clerk.now),
+        }
+        return clerk.say("done_played" if command["exercise"] else "done", **values)
+
+    def _state(self, connection: Connection, order: Order, operator: Operator, clerk: Clerk) -> Plan:
+        if order.number is not None:
+            id = desk.point_of(connection, order.number)
+            known = current_point(connection, id) if id else None
+            if known is None:
+                return Plan(clerk.say("no_point", id=str(order.number)))
+            return Plan(self.line(order.number, known[0], clerk))
+        return Plan(clerk.points(self._theirs(connection, operator, clerk)))
+
+    def line(self, number: int, point: Point, clerk: Clerk) -> str:
+        """A point, what it is, and when somebody last said so."""
+        values = {"point": clerk.name(number, point), "state": clerk.state(self.standing(point, clerk))}
+        return clerk.say("line", time=clerk.time(point.confirmed_at), **values)
+
+    def _theirs(
+        self, connection: Connection, operator: Operator, clerk: Clerk
+    ) -> list[tuple[int | None, Point, Standing]]:
+        """The points that the operator may change (look at, if they change none), the activated first."""
+        numbers = desk.point_numbers(connection)
+        changes = holds(operator.role, Permission.POINT)
+        found = [
+            (numbers.get(p.id), p, self.standing(p, clerk))
+            for p, _ in current_points(connection)
+            if p.status not in PROPOSED and (may(operator, Permission.POINT, p.district) or not changes)
+        ]
+        return sorted(found, key=lambda one: (one[1].status not in ACTIVATED, one[0] or 0))
+
+    # --- broadcasts ----------------------------------------------------------------------------------------------
+
+    def _sending(self, order: Order, operator: Operator, clerk: Clerk) -> Plan:
+        template = order.template or Template.ALL_CLEAR
+        to, target = [], clerk.say("reached")
+        if order.target == EVERYONE:
+            to, target = ["everyone"], clerk.say("everyone")
+        elif order.target:
+            found = _target(order.target, self._view(clerk.now).gazetteer)
+            if not found:
+                return Plan(clerk.say("no_target", target=order.target[:40]))
+            to, target = [found], found.partition(":")[2]
+        new, counts = self.broadcasts.foresee(operator, template, to, clerk.now)
+        count = clerk.count(sum(counts.values()))
+        says = clerk.say("send", count=count, target=target, text=_text(new, clerk))
+        return Plan(says, {"verb": Verb.SEND, "template": template, "to": to})
+
+    def _approving(self, order: Order, operator: Operator, clerk: Clerk) -> Plan:
+        found, recipients = self.broadcasts.waiting(operator, order.number or 0)
+        values = {"id": str(found.id), "who": found.editors[-1] if found.editors else found.operator}
+        says = clerk.say("approve", count=clerk.count(recipients), text=_text(found, clerk), **values)
+        return Plan(says, {"verb": Verb.APPROVE, "id": found.id, "version": found.version})
+
+    def _stopping(self, order: Order, operator: Operator, clerk: Clerk) -> Plan:
+        found = self.broadcasts.stoppable(operator, order.number or 0)
+        values = {"id": str(found.id), "who": found.editors[-1] if found.editors else found.operator}
+        return Plan(clerk.say("stop", text=_text(found, clerk), **values), {"verb": Verb.STOP, "id": found.id})
+
+    def _view(self, now: datetime) -> View:
+        return self.snapshot.read_if_changed(now)
+
+
+def packed(command: Command) -> str:
+    """A command as it is stored."""
+    return json.dumps(command, ensure_ascii=False)
+
+
+def is_overtaken(problem: Problem) -> bool:
+    """Whether somebody was faster."""
+    return isinstance(problem, Meanwhile)
+
+
+def _text(broadcast: Broadcast, clerk: Clerk) -> str:
+    """What it says in the operator's language, or in one that it has; what nobody wrote says how points stand then."""
+    texts = broadcast.texts
+    return texts.get(clerk.wording.code) or texts.get(broadcast.fallback) or next(iter(texts.values()), "-")
+
+
+def _target(said: str, known: Gazetteer) -> str:
+    """The district or else the area that somebody calls so, as a broadcast takes it; "" for none."""
+
+    def plain(name: str) -> str:
+        return "".join(char for char in fold(name) if char.isalnum())
+
+    for district in sorted(known.districts):
+        if plain(district) == plain(said):
+            return f"district:{district}"
+    named = sorted({p.name for p in known.places if p.kind != "postcode" and plain(p.name) == plain(said)})
+    return f"area:{named[0]}" if named else ""

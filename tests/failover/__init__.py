@@ -1,0 +1,1 @@
+"""A gateway that fails while messages go out."""

@@ -1,0 +1,1 @@
+"""Kits and merges: what must hold between a server and a laptop."""
