@@ -70,9 +70,10 @@ def judge(
     refused: Iterable[str],
     followers: Iterable[Follower],
     left: Collection[str] = (),
+    moved_clock: bool = False,
 ) -> Verdict:
     """Compare. `written`: the body of every broadcast that went to all `numbers`; `refused`: who can get nothing; `left`:
-    who said STOPP, after which nothing is kept of what they got.
+    who said STOPP, after which nothing is kept of what they got; `moved_clock`: times in rows say nothing of their order.
     """
     known = {row.id: row for row in rows}
     sent: dict[int, list[Accepted]] = defaultdict(list)
@@ -87,7 +88,7 @@ def judge(
         if not {message.to for message in sent[id]} <= set(left):
             verdict.odd.append(f"a message for the delivery {id}, which is not known")
     _written(verdict, known, accepted, written, set(numbers) - set(refused), left)
-    _answers(verdict, known, accepted, followers, set(refused))
+    _answers(verdict, known, accepted, followers, set(refused), moved_clock)
     verdict.longest = max(
         (m.created.timestamp() - known[id].created_at for id, ms in sent.items() if id in known for m in ms), default=0
     )
@@ -169,6 +170,7 @@ def _answers(
     accepted: Sequence[Accepted],
     followers: Iterable[Follower],
     refused: set[str],
+    moved_clock: bool,
 ) -> None:
     """Everybody knows the present answer from the last message they had, and was told nothing twice running."""
     told: dict[int, list[Row]] = defaultdict(list)
@@ -178,7 +180,9 @@ def _answers(
             told[row.subscription].append(row)
     unknown = {row.subscription for row in known.values() if row.state == "unknown" and row.kind == "status"}
     for one in followers:
-        decided = sorted(told[one.id], key=lambda row: row.claimed_at)  # two under way may arrive the other way round
+        decided = told[one.id]
+        if not moved_clock:  # two under way may arrive the other way round
+            decided = sorted(decided, key=lambda row: row.claimed_at)
         had = [row for n, row in enumerate(decided) if n == 0 or decided[n - 1].id != row.id]
         for earlier, later in pairwise(had):
             if earlier.told == later.told and news(later) <= news(earlier):  # another closed door is news

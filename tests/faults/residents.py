@@ -23,7 +23,7 @@ ASK_EVERY, JOIN_EVERY, STOP_EVERY, CALL_EVERY = 0.2, 1.4, 1.7, 2.3
 AGAIN = 1.5  # seconds after which somebody for whom it was not done tries again; longer each time
 SAME = 3  # identical replies that a number gets within ten minutes
 _FOLLOWS, _STOPPED = "Klart. Du får sms", "Klart. Vi har raderat"
-_MEMORY = re.compile(r"Uppgift(?:er från kl|erna är från) (\d{1,2})\.(\d\d)")
+_MEMORY = re.compile(r"Uppgift(?:er från kl|erna är från klockan) (\d{1,2})\.(\d\d)")
 _OPEN = re.compile(r"(?:ÖPPEN nu:\n|öppna trygghetspunkt är: )(Hallen \w+ \w)")
 _NOT_NOW = ("Vi kan inte svara", "Många frågar just nu", "Många skriver just nu", "Många ringer just nu")
 

@@ -34,7 +34,8 @@ def compare(world: World, ledger: Ledger, fake: FakeTwilio, steady: list[str], m
     bodies = [body for body, _, _ in world.written]
     followers = world.followers()
     waits = sum(not one.told for one in followers)  # they began while a change was being committed: the quarter's push
-    verdict = judge(rows, fake.accepted, bodies, steady, (), [one for one in followers if one.told])
+    told = [one for one in followers if one.told]
+    verdict = judge(rows, fake.accepted, bodies, steady, (), told, moved_clock=moved_clock)
     found = Found(verdict.lost, verdict.doubled, unknown=verdict.states["unknown"], waits=waits, states=verdict.states)
     _followed(found, world, ledger, fake, hashes)
     _stopped(found, world, ledger, fake, hashes)
