@@ -96,12 +96,14 @@ class Modem:
         letters = self._box.pending()
         self._admitted &= {letter.inbound.id for letter in letters if letter.inbound}
         stops = {letter.rows for letter in letters if self._is_stop(letter)}
-        done = 0
+        done, room = 0, MOST_WAITING - self._box.room()
         for letter in sorted(letters, key=lambda one: one.rows not in stops):
             if letter.inbound and letter.rows in stops:
-                done += self._answer(letter, letter.inbound, stop=True)
-            elif (inbound := self._let_in(letter)) and self._box.room() < MOST_WAITING:
-                done += self._answer(letter, inbound)
+                answered = self._answer(letter, letter.inbound, stop=True)
+                done, room = done + answered, room - answered
+            elif (inbound := self._let_in(letter)) and room > 0:
+                answered = self._answer(letter, inbound)
+                done, room = done + answered, room - answered
         return done
 
     def _is_stop(self, letter: Letter) -> bool:

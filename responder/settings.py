@@ -223,6 +223,8 @@ def _elks_faults(settings: Settings) -> list[str]:
         faults.append("ELKS_PATH is missing")
     if not settings.elks_networks:
         faults.append("ELKS_ADDRESSES is missing")
+    if settings.proxy_hops and not settings.elks_address_header:
+        faults.append("ELKS_ADDRESS_HEADER is missing: behind PROXY_HOPS proxies every request comes from the nearest")
     if settings.elks_address_header and not settings.proxy_hops:
         faults.append("ELKS_ADDRESS_HEADER needs PROXY_HOPS: without a proxy anybody may write that header")
     return faults

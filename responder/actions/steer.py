@@ -100,10 +100,11 @@ def standing(connection: Connection, rates: Mapping[str, float], now: datetime, 
     said, used = store.said(connection), store.used(connection, names, stamp)
     reported = store.reported(connection, stamp)
     ways = []
-    for name in names:
+    stray = sorted(name for name, one in said.items() if name not in names and one.mode != Mode.AUTO)
+    for name in (*names, *stray):  # an operator's word holds for one that nobody has any more, too
         mode, who, at = (Mode(said[name].mode), said[name].who, said[name].at) if name in said else (Mode.AUTO, "", 0.0)
         found = tuple(one for one in reported if one.name == name)
-        ways.append(Way(name, mode, who, at, found, rates[name], *used.get(name, (0, 0.0))))
+        ways.append(Way(name, mode, who, at, found, rates.get(name, 0.0), *used.get(name, (0, 0.0))))
     modes = {way.name: way.mode for way in ways}
     main = chosen(names, modes, [way.name for way in ways if works(way.state) or not way.found])
     seen = Standing(tuple(replace(way, main=way.name == main) for way in ways), (), None)

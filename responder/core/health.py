@@ -1,9 +1,10 @@
 """Whether a gateway works, by what became of what we asked of it lately.
 
-It goes down at once: what is sent on meanwhile is unclear, and somebody waits for it. It comes back slowly: first it is
-asked whether it is there, which risks nobody's message; then it is given single messages; and only when it has taken
-some in a row, and has been down for a while, it is given all. Who goes down again soon stays away twice as long. So a
-gateway comes back at most once in `hold` seconds, however it behaves.
+It goes down at once: what is sent on meanwhile is unclear, and somebody waits for it. Where it was only slow, what it
+then answers to those very requests brings it back, and it is given more time from then on. Else it comes back slowly:
+first it is asked whether it is there, which risks nobody's message; then it is given single messages; and only when it
+has taken some in a row, and has been down for a while, it is given all. Who goes down again soon stays away twice as
+long. So a gateway comes back at most once in `hold` seconds either way, however it behaves.
 
 Times are seconds of any steady clock.
 """
@@ -28,7 +29,8 @@ class Outcome(StrEnum):
     """What one request says about the gateway. What is a number's own fault says nothing, and is none."""
 
     GOOD = "good"
-    FAILED = "failed"  # no answer, no connection, an error of theirs, or far too late
+    FAILED = "failed"  # no answer, no connection, or an error of theirs
+    LATE = "late"  # no answer yet, for longer than it usually takes
     BARRED = "barred"  # they do not take anything of ours: the account is refused
 
 
@@ -70,6 +72,8 @@ class Health:
     tried_at: float = float("-inf")  # when it was last given a message,
     taken: int = 0  # and how many in a row it took
     last_success: float | None = None
+    late: int = 0  # of the failures in a row, how many may still be answered
+    forgiven_at: float = float("-inf")  # when it was found to have been slow only
 
     @property
     def works(self) -> bool:
@@ -80,6 +84,11 @@ class Health:
     def failed(self) -> float:
         """The share of what was heard lately that was a failure, 0 to 1."""
         return sum(not one.good for one in self.recent) / len(self.recent) if self.recent else 0.0
+
+    @property
+    def slowest(self) -> float:
+        """The most seconds after which it took a message lately; 0 if it took none."""
+        return max((one.seconds for one in self.recent if one.good), default=0.0)
 
     @property
     def latency(self) -> float:
@@ -94,21 +103,35 @@ def told(health: Health, at: float) -> Health:
 
 def heard(health: Health, outcome: Outcome, began: float, at: float, rule: Rule) -> Health:
     """After a request that began and ended at these times."""
-    if began < health.since:
-        return health  # from before it went down, or came back: known already
     good = outcome is Outcome.GOOD
     recent = [one for one in health.recent if one.at > at - rule.span][-rule.window + 1 :]
+    if began < health.since:  # from before it went down, or came back: known already
+        slow = good and health.state is State.DOWN and 0 < health.row == health.late
+        if not slow or at - health.forgiven_at < rule.hold:
+            return health
+        recent = [*(one for one in recent if one.good), Heard(at, True, at - began)]
+        return Health(State.SUSPECT, began, tuple(recent), holds=health.holds, last_success=at, forgiven_at=at)
+    row, late = (0, 0) if good else (health.row + 1, health.late + (outcome is Outcome.LATE))
     new = replace(
-        health, recent=(*recent, Heard(at, good, at - began)), row=0 if good else health.row + 1,
+        health, recent=(*recent, Heard(at, good, at - began)), row=row, late=late,
         last_success=at if good else health.last_success,
     )  # fmt: skip
     if health.state is State.DOWN:
+        if outcome is Outcome.LATE:  # it may still take it
+            return health
         return replace(new, taken=new.taken + 1) if good else replace(new, taken=0, answers_since=None)
     share = new.failed if len(new.recent) >= rule.least else 0.0
     if outcome is Outcome.BARRED or new.row >= rule.row or (share > rule.share and not good):
         return _down(new, at, rule)
     doubted = new.row >= rule.doubt or share > rule.share / 2
     return replace(new, state=State.SUSPECT if doubted else State.UP)
+
+
+def given_up(health: Health, began: float) -> Health:
+    """A request that was heard of as late has failed in the end: what tried one that is down has failed."""
+    if health.state is not State.DOWN or began < health.since:
+        return health
+    return replace(health, taken=0, answers_since=None)
 
 
 def asking(health: Health, at: float) -> Health:
@@ -154,7 +177,10 @@ def settled(health: Health, at: float, rule: Rule, alone: bool) -> Health:
     idle = at - max(health.answers_since, health.tried_at) >= rule.hold
     if not (proved or idle) or (at - health.since < rule.hold * health.holds and not (alone and proved)):
         return health
-    return Health(State.UP, at, holds=health.holds, last_success=health.last_success)
+    return Health(
+        State.UP, at, holds=health.holds, last_success=health.last_success, forgiven_at=health.forgiven_at,
+        recent=tuple(one for one in health.recent if one.good),
+    )  # fmt: skip
 
 
 def _down(health: Health, at: float, rule: Rule) -> Health:

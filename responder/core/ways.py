@@ -5,7 +5,7 @@
 2. What a turn asked for goes back the way it came. Who wrote to the modem may have nothing else: the modem's number is
    the one that they know, and that they can answer to.
 3. A closed door never waits for a way. Who is told too late walks to it; who is told from another number does not. So
-   it takes its way back only if that works just now.
+   it takes its way back only if that works just now, and has room within seconds.
 4. A reply waits for its way for WAIT seconds: an outage that is over by then was not worth a second number. After that
    any reply is better than none.
 5. What an operator has said goes before what we have seen: a gateway that is off is not used, and one that alone shall
@@ -19,6 +19,7 @@ from enum import StrEnum
 from responder.core.health import State
 
 WAIT = 120.0  # seconds for which a reply waits for the way it came
+SOON = 20.0  # seconds for which a closed door does
 USUAL_SEGMENTS = 1.5  # of a text, as long as none has been sent that could be measured
 
 

@@ -25,7 +25,11 @@ PAGE = 100
 TEXT_PAGES = 10  # of one number's texts
 CALL_PAGES = 150  # of everybody's calls: these lists have no filter
 _MONEY = re.compile(r"\b(credits?|balance|funds)\b", re.IGNORECASE)
-_RECIPIENT = re.compile(r"\b(to|recipient)\b", re.IGNORECASE)
+_RECIPIENT = re.compile(  # "not allowed to send" is no recipient
+    r"\b(invalid|missing|wrong|unknown|bad)( \w+){0,2} ['\"]?(to|recipient)\b(?! (?!number|address|parameter))"
+    r"|\b(to|recipient)['\"]?( number| address| parameter)? (is|was) (not valid|invalid|missing|wrong|unknown)",
+    re.IGNORECASE,
+)
 _SENDER = re.compile(r"\b(from|sender)\b", re.IGNORECASE)
 _SAID = 200  # characters of an error that are told on
 

@@ -59,14 +59,16 @@ class Item:
 @dataclass(frozen=True, slots=True)
 class Lane:
     """What a gateway takes: its own, and if it is the `main` one what is bound to none, or to one that is not among the
-    `working`, of that closed doors at once and the rest if it was made before `waited`. `calmest`: it is being tried,
-    and takes what can best wait, nothing as urgent as a closed door.
+    `working`, of that closed doors at once and the rest if it was made before `waited`; and closed doors made before
+    `soon`, whose way works but has not come to them. `calmest`: it is being tried, and takes what can best wait,
+    nothing as urgent as a closed door.
     """
 
     gateway: str
     main: bool = True
     working: tuple[str, ...] = ()
     waited: float = 0.0
+    soon: float = 0.0
     calmest: bool = False
 
     @property
@@ -76,7 +78,8 @@ class Lane:
             return "d.via = :gateway AND d.via <> '' AND d.state = 'queued'"
         return (
             "(d.via = '' OR d.via = :gateway OR (d.via NOT IN (:way0, :way1, :way2, :way3)"
-            f" AND (d.kind = '{FOLLOW_UP}' OR d.created_at <= :waited)))"
+            f" AND (d.kind = '{FOLLOW_UP}' OR d.created_at <= :waited))"
+            f" OR (d.kind = '{FOLLOW_UP}' AND d.created_at <= :soon))"
         )
 
     @property
@@ -88,7 +91,8 @@ class Lane:
     def values(self) -> dict[str, Any]:
         """What `takes` names."""
         ways = {f"way{n}": (self.working[n : n + 1] or (self.gateway,))[0] for n in range(_MOST_WAYS)}
-        return {"gateway": self.gateway, "waited": self.waited, **ways} if self.main else {"gateway": self.gateway}
+        own = {"gateway": self.gateway}
+        return {**own, "waited": self.waited, "soon": self.soon, **ways} if self.main else own
 
 
 _MOST_WAYS = 4

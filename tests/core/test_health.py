@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,6 +14,7 @@ from responder.core.health import (
     State,
     asked,
     asking,
+    given_up,
     heard,
     may_be_asked,
     may_be_tried,
@@ -214,3 +216,34 @@ def test_it_is_back_within_its_time_and_a_few_probes_once_it_does_well(bad: int,
     ended = 1000.0 + bad * 0.1
     assert [back for _, back, _ in switches] == [False, True]
     assert switches[1][0] <= max(switches[0][0] + RULE.hold, ended + (RULE.tries + 2) * RULE.probe) + 1
+
+
+def test_one_that_was_only_slow_is_back_with_its_first_late_answer_and_gets_more_time() -> None:
+    late = after(*[Outcome.LATE] * 4)
+    assert not late.works
+    slow = heard(late, GOOD, late.since - 3.8, late.since + 0.2, RULE)
+    assert slow.works
+    assert slow.slowest == pytest.approx(4.0)
+
+
+def test_a_late_answer_says_nothing_for_one_that_failed_as_well() -> None:
+    failing = after(Outcome.LATE, Outcome.LATE, FAILED, Outcome.LATE)
+    assert not failing.works
+    assert heard(failing, GOOD, failing.since - 3.8, failing.since + 0.2, RULE) == failing
+
+
+def test_late_answers_bring_one_back_at_most_once_in_its_time() -> None:
+    slow = after(*[Outcome.LATE] * 4)
+    back = heard(slow, GOOD, slow.since - 1, slow.since + 1, RULE)
+    again = after(*[Outcome.LATE] * 4, health=back, start=slow.since + 2)
+    assert not again.works
+    assert not heard(again, GOOD, again.since - 0.01, again.since + 1, RULE).works
+
+
+def test_what_tries_one_that_is_down_may_be_late_and_counts_by_how_it_ends() -> None:
+    down = after(*[FAILED] * 4)
+    trial = tried(asked(asking(down, down.since + 5), True, down.since + 5), down.since + 6)
+    late = heard(trial, Outcome.LATE, down.since + 6, down.since + 10, RULE)
+    assert late == trial
+    assert heard(late, GOOD, down.since + 6, down.since + 12, RULE).taken == 1
+    assert given_up(late, down.since + 6).answers_since is None

@@ -147,3 +147,8 @@ def test_the_doctor_looks_at_46elks_where_it_is_a_gateway(fake: FakeElks, servic
     }  # fmt: skip
     said = [finding.text for finding in doctor.examine(settings(**values), utc_now)]
     assert "46elks knows ELKS_USERNAME with ELKS_PASSWORD" in said and not [s for s in said if "signature" in s]
+
+
+def test_behind_a_proxy_it_must_be_said_which_header_names_the_client() -> None:
+    """Else every request comes from the proxy, and none of 46elks' is let in."""
+    assert "ELKS_ADDRESS_HEADER is missing" in fault(proxy_hops=1)

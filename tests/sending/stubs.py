@@ -129,9 +129,15 @@ class Process:
             self.office.running.clock.now += timedelta(seconds=every)
         return begun
 
-    def find_out(self) -> int:
-        """Ask what became of what is unclear."""
-        return asyncio.run(self.deliverer.reconcile())
+    def find_out(self, again: bool = False) -> int:
+        """Ask what became of what is unclear; `again`: and once more, as where a list without a witness was not
+        believed at first. How many were asked about first.
+        """
+        asked = asyncio.run(self.deliverer.reconcile())
+        if again:
+            self.office.running.clock.now += timedelta(seconds=self.deliverer._limits.reconcile)
+            asyncio.run(self.deliverer.reconcile())
+        return asked
 
     def state(self, name: str) -> str:
         """How it finds a gateway."""

@@ -51,7 +51,8 @@ class FindingOut(Base):
             for item in items:
                 lot = self._gateway_of(item), item.channel
                 oldest[lot] = min(item.claimed_at, oldest.get(lot, item.claimed_at))
-            complete = {lot: await self._list_is_complete(*lot, at, now) for lot, at in oldest.items()}
+            lists = await asyncio.gather(*(self._list_is_complete(*lot, at, now) for lot, at in oldest.items()))
+            complete = dict(zip(oldest, lists, strict=True))
             await asyncio.gather(
                 *(self._look_up(item, complete[self._gateway_of(item), item.channel]) for item in items)
             )
@@ -60,11 +61,13 @@ class FindingOut(Base):
     def _gateway_of(self, item: Item) -> str:
         return item.gateway or next(iter(self._ways.senders))
 
-    async def _look_up(self, item: Item, complete: bool) -> None:
+    async def _look_up(self, item: Item, complete: bool | None) -> None:
         logs.push(delivery=item.id, broadcast=item.broadcast_id, owner=self._owner)  # for this task
         since = datetime.fromtimestamp(item.claimed_at, UTC) - SKEW
         number = self._number(item.number_sealed)
-        wanted = complete and number
+        wanted = number and complete is not False
+        # without a witness a list is believed once it says the same a while later, where another could send it too
+        sure = complete or item.looked > 0 or len(self._ways.senders) == 1
         found = await self._listed(self._gateway_of(item), number, item.channel, since) if wanted else None
         stamp = self._clock().timestamp()
         with self._db.write(alone=False) as connection:
@@ -75,20 +78,22 @@ class FindingOut(Base):
                     outbox.accept(connection, [(item, sid)], stamp)
                     metrics.delivery(item.channel, "accepted")
                     log.info("delivery %d: the provider has it", item.id)
+                elif not sure:
+                    outbox.ask_later(connection, item, stamp + self._limits.reconcile)
                 else:
                     self._put_back(connection, item, stamp, tried=True)
                     metrics.delivery(item.channel, "again")
                     log.info("delivery %d: the provider does not have it, it is sent again", item.id)
-            elif item.looked + 1 >= LOOKS:
+            elif item.looked + 1 >= LOOKS or self._gateway_of(item) not in self._ways.senders:  # nobody can ask it
                 outbox.unknown(connection, item)
                 metrics.delivery(item.channel, State.UNKNOWN)
                 log.error("delivery %d: unclear whether it was sent, an operator must decide", item.id)
             else:
                 outbox.ask_later(connection, item, stamp + self._limits.reconcile * (item.looked + 1))
 
-    async def _list_is_complete(self, gateway: str, channel: str, oldest: float, now: datetime) -> bool:
+    async def _list_is_complete(self, gateway: str, channel: str, oldest: float, now: datetime) -> bool | None:
         """Whether a gateway's list shows the newest of what it took from about `oldest` until as long ago as we are
-        willing to wait: a list that lags behind would make us send again what it has.
+        willing to wait: a list that lags behind would make us send again what it has. None if there is no witness.
         """
         with self._db.read() as connection:
             rows = outbox.witnesses(
@@ -103,7 +108,7 @@ class FindingOut(Base):
         ]
         if not all(seen):
             log.warning("%s: its list of %ss lags behind or is away; nothing unclear is sent again", gateway, channel)
-        return all(seen)
+        return all(seen) if seen else None
 
     async def _listed(self, gateway: str, number: str, channel: str, since: datetime) -> list[Sent] | None:
         """What a gateway lists for a number; None if it does not answer, or is none that we can ask."""

@@ -58,6 +58,8 @@ class Deliverer(TakingUp, FindingOut, LookingAround):
         super().__init__(database, snapshot, renderer, ways, vault, people, clock, limits, owner)
         self._check = outbox.check(database.engine)
         self._under_way: set[asyncio.Task[None]] = set()
+        self._late: set[tuple[int, int]] = set()  # (delivery, attempt) that have been heard of as late
+        self._finding: asyncio.Task[None] | None = None
 
     async def run(self, part: Callable[[str], float], stopping: asyncio.Event) -> None:
         """Send our `part` of each gateway's rates (0: nothing just now) until `stopping` is set; what is under way is
@@ -76,8 +78,8 @@ class Deliverer(TakingUp, FindingOut, LookingAround):
                     if monotonic() - looked > LOOK_EVERY:
                         looked = monotonic()
                         self.report()
-                        if self._is_steady():
-                            await self.reconcile()
+                        if self._is_steady() and (self._finding is None or self._finding.done()):
+                            self._finding = asyncio.get_running_loop().create_task(self._find_out())
                 except StoreAway as error:
                     log.error("database away, nothing is sent: %s", error)
                 except Exception:
@@ -86,6 +88,15 @@ class Deliverer(TakingUp, FindingOut, LookingAround):
             self.flush(FLUSH_EVERY)
             await asyncio.sleep(0.01 if busy or self._under_way else 0.1)
         await self.drain()
+
+    async def _find_out(self) -> None:
+        """Beside the sending: one that does not answer must not keep what others take."""
+        try:
+            await self.reconcile()
+        except StoreAway as error:
+            log.error("database away, what is unclear is looked up later: %s", error)
+        except Exception:
+            log.exception("what is unclear is looked up later")
 
     async def close(self) -> None:
         """Let go of the senders' connections."""
@@ -98,6 +109,8 @@ class Deliverer(TakingUp, FindingOut, LookingAround):
         """Wait for every request under way, and store what became of it."""
         while self._under_way:
             await asyncio.wait(self._under_way)
+        if self._finding is not None:
+            await self._finding
         self.flush()
 
     def start_some(self) -> int:
@@ -121,6 +134,8 @@ class Deliverer(TakingUp, FindingOut, LookingAround):
     def _ended(self, name: str, task: "asyncio.Task[None]") -> None:
         self._ways.under_way[name] -= 1
         self._under_way.discard(task)
+        if not self._under_way:
+            self._late.clear()
 
     async def _post(self, ready: Ready) -> None:
         item, name, began = ready.item, ready.item.gateway, monotonic()
@@ -135,7 +150,7 @@ class Deliverer(TakingUp, FindingOut, LookingAround):
                 if item.channel == "text"
                 else sender.call(ready.number, item.body, receipts)
             )
-            with self._watched(name, began):
+            with self._watched(item, began):
                 async with asyncio.timeout(self._limits.api_timeout):  # unlike wait_for, it begins at once
                     sid = await send
             self._accepted.append((item, sid))
@@ -153,15 +168,16 @@ class Deliverer(TakingUp, FindingOut, LookingAround):
             log.exception("delivery %d: unclear, to be looked up", item.id)
 
     @contextmanager
-    def _watched(self, name: str, began: float) -> Iterator[None]:
+    def _watched(self, item: Item, began: float) -> Iterator[None]:
         """A request that has no answer after a while counts as failed before it ends. It is looked at twice: where we
         ourselves stood still, its answer is there and was not read yet.
         """
-        loop, patience = asyncio.get_running_loop(), self._limits.patience(name)
+        loop, patience = asyncio.get_running_loop(), self._ways.patience(item.gateway)
         timers: list[asyncio.TimerHandle] = []
 
         def late() -> None:
-            self._hear(name, began, False)
+            self._late.add((item.id, item.attempt))
+            self._ways.hear(item.gateway, Outcome.LATE, began, monotonic())
 
         timers.append(loop.call_later(patience, lambda: timers.append(loop.call_later(GRACE * patience, late))))
         try:
@@ -175,10 +191,11 @@ class Deliverer(TakingUp, FindingOut, LookingAround):
 
     def _unclear(self, ready: Ready, began: float) -> None:
         metrics.delivery(ready.item.channel, "unclear")
-        if monotonic() - began < (1 + GRACE) * self._limits.patience(
-            ready.item.gateway
-        ):  # else it has been counted as late
-            self._hear(ready.item.gateway, began, False)
+        name, attempt = ready.item.gateway, (ready.item.id, ready.item.attempt)
+        if attempt in self._late:
+            self._ways.give_up(name, began)
+        else:
+            self._hear(name, began, False)
 
     def _may_start(self, ready: Ready) -> bool:
         """The last look before a POST: still ours, not stopped, not overtaken, the number has not said STOPP, no

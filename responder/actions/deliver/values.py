@@ -42,9 +42,12 @@ class Limits:
         """Seconds after which a POST has surely ended and the provider lists what it took."""
         return START_WITHIN + self.api_timeout + self.reconcile
 
-    def patience(self, gateway: str) -> float:
-        """Seconds after which a request to it looks as if it hung; one at this machine only has to answer in time."""
-        return self.api_timeout if gateway in LOCAL else min(LATE, self.api_timeout / 2)
+    def patience(self, gateway: str, slowest: float = 0.0) -> float:
+        """Seconds after which a request to it looks as if it hung, where good ones took `slowest` lately; one at this
+        machine only has to answer in time.
+        """
+        usual = max(min(LATE, self.api_timeout / 2), 2 * slowest)
+        return self.api_timeout if gateway in LOCAL else min(usual, self.api_timeout)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from responder import metrics
@@ -14,6 +15,7 @@ from responder.core.health import (
     State,
     asked,
     asking,
+    given_up,
     heard,
     may_be_asked,
     may_be_tried,
@@ -22,13 +24,14 @@ from responder.core.health import (
     tried,
 )
 from responder.core.pace import Pace
-from responder.core.ways import WAIT, allowed, chosen
+from responder.core.ways import SOON, WAIT, allowed, chosen
 from responder.ports import Gateway, Sender
 from responder.store.gateways import Found
 from responder.store.outbox import Lane
 
 log = logging.getLogger("responder.deliver")
 
+SAY_EVERY = 60.0  # seconds between two lines about the same
 NOBODY = "+46701740699"  # one of the numbers that are kept for fiction: asked about, never sent to
 
 
@@ -46,6 +49,7 @@ class Ways:
             for channel in CHANNELS
         }
         self.under_way: Counter[str] = Counter()
+        self._said_at = float("-inf")
 
     def lanes(self, channel: str, now: float, stamp: float) -> list[tuple[Lane, int]]:
         """What each gateway takes of a channel just now, and how many of those at most."""
@@ -54,14 +58,17 @@ class Ways:
         ours = allowed(self._able(channel), self.modes)
         working = [name for name in ours if self.health[name].works]
         main = chosen(ours, self.modes, working)
-        known = (*working, *self.elsewhere)
+        if not ours and channel == CHANNELS[0] and now - self._said_at > SAY_EVERY:
+            self._said_at = now
+            log.error("operators let none of our gateways be used (%s): nothing is sent here", dict(self.modes))
+        known = (*working, *(name for name in self.elsewhere if name in allowed([*self.senders, name], self.modes)))
         lanes = []
         for name in ours:
             health, room = self.health[name], self._room(name, channel, now)
             if health.works:
-                lanes.append((Lane(name, name == main, known, stamp - WAIT), room))
+                lanes.append((Lane(name, name == main, known, stamp - WAIT, stamp - SOON), room))
             elif may_be_tried(health, now, self._limits.rule, not main) and not self.under_way[name]:
-                lanes.append((Lane(name, True, known, stamp - WAIT, calmest=bool(main)), min(1, room)))
+                lanes.append((Lane(name, True, known, stamp - WAIT, stamp - SOON, calmest=bool(main)), min(1, room)))
         return [(lane, room) for lane, room in lanes if room > 0]
 
     def takes(self, name: str, channel: str, modes: Mapping[str, str]) -> bool:
@@ -85,7 +92,18 @@ class Ways:
     def hear(self, name: str, outcome: Outcome, began: float, now: float) -> None:
         """What a request came to."""
         metrics.gateway(name, outcome)
-        self._set(name, heard(self.health[name], outcome, began, now, self._limits.rule))
+        new = heard(self.health[name], outcome, began, now, self._limits.rule)
+        if len(self.senders) == 1:  # there is nothing to swing to, and to send nothing would be worse
+            new = replace(new, state=State.UP)
+        self._set(name, new)
+
+    def give_up(self, name: str, began: float) -> None:
+        """A request that was late has failed in the end."""
+        self._set(name, given_up(self.health[name], began))
+
+    def patience(self, name: str) -> float:
+        """Seconds after which a request looks as if it hung."""
+        return self._limits.patience(name, self.health[name].slowest)
 
     def slow_down(self, name: str, now: float, seconds: float) -> None:
         """A gateway asks us to, or has to be left alone for a while."""
