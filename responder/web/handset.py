@@ -70,6 +70,10 @@ class Handset:
         self._call = f"CA{secrets.token_hex(16)}"
         return self._turn("/twilio/voice", {})
 
+    def pick_up(self, action: str) -> None:
+        """Take a call from the service, whose keys go to `action`."""
+        self._call, self.action = f"CA{secrets.token_hex(16)}", action
+
     def keys(self, digits: str) -> list[str]:
         """Press keys; `*` ends the input as on a real phone."""
         star = digits.endswith("*")

@@ -19,7 +19,7 @@ from responder.ports import NotSent, Sent, Unclear
 from responder.wiring import utc_now
 from tests.conftest import URL
 from tests.fakes.elks import CREDITS, NUMBER, PASSWORD, SECRET, UNKNOWN, USERNAME, FakeElks
-from tests.fakes.values import Answers, Faults
+from tests.fakes.values import Faults, NoAnswer
 from tests.sending.conftest import LANDLINE, MOBILE, OTHER
 
 RECEIPTS = "/46elks/receipts/7?attempt=1"
@@ -64,7 +64,7 @@ def test_receipts_go_to_the_secret_address(fake: FakeElks) -> None:
 
 def test_a_call_begins_with_its_document_and_whole_addresses(fake: FakeElks) -> None:
     document = json.dumps({"play": "https://a/x.wav", "next": {"ivr": "https://a/y.wav", "next": "/46elks/called/7"}})
-    fake.phone(LANDLINE).behaves = Answers()
+    fake.phone(LANDLINE).behaves = NoAnswer()
     id = talk(fake.url, lambda sender: sender.call(LANDLINE, document, RECEIPTS))
     (made,) = fake.accepted_calls
     assert (made.sid, made.callback) == (id, f"{URL}/46elks/{SECRET}/receipts/7?attempt=1")

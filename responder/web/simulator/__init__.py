@@ -132,7 +132,7 @@ def blueprint(service: Service) -> Blueprint:
         keys = request.form.get("keys", "")
         if not re.fullmatch("[0-9*#]", keys) or id not in [one.id for one in _arrived(service, handset.number)]:
             abort(422)
-        handset.action = f"/twilio/called/{id}"
+        handset.pick_up(f"/twilio/called/{id}")
         handset.keys(keys)
         return _spoken(handset, tap)
 
