@@ -230,7 +230,7 @@ def _spoken(root: ElementTree.Element) -> str:
 
 def _blanks(said: str, case: Case) -> Iterator[Finding]:
     ours = [blank for blank in _BLANK.findall(said) if blank not in ("{x}", "{name}")]  # of our points: values
-    if blanks := [blank for blank in ours if blank not in _heard(case)]:
+    if blanks := [blank for blank in ours if blank not in clean(_heard(case))]:
         yield Finding("blank", f"{blanks} in {said!r}")
 
 
@@ -243,7 +243,7 @@ def _echo(said: str, case: Case) -> Iterator[Finding]:
     """No more of somebody's own words comes back than SAID characters in a row; our own next word may begin as theirs
     goes on.
     """
-    heard, long = clean(_heard(case)), SAID + 3
+    heard, long = clean(_heard(case)), SAID + 6
     if len(heard) < long:
         return
     for start in range(len(said) - long + 1):
