@@ -230,7 +230,8 @@ def _spoken(root: ElementTree.Element) -> str:
 
 def _blanks(said: str, case: Case) -> Iterator[Finding]:
     ours = [blank for blank in _BLANK.findall(said) if blank not in ("{x}", "{name}")]  # of our points: values
-    if blanks := [blank for blank in ours if blank not in clean(_heard(case))]:
+    theirs = re.sub(r"[^{}\w]", "", _heard(case))  # what no text may hold is left out of what is said back
+    if blanks := [blank for blank in ours if blank not in theirs]:
         yield Finding("blank", f"{blanks} in {said!r}")
 
 
