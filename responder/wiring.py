@@ -229,9 +229,10 @@ def wire(settings: Settings, clock: Clock = utc_now) -> Service:
     receiver = Receiver(database, people, vault, messages, gateways)
     announcer = Announcer(database, settings, flow.languages, snapshot.places)
     counter = Counter(Foresight(database, messages, manner, settings), settings.timezone)
+    asking = Asking(database, vault, flow, manner, timedelta(hours=settings.host_ask_hours))
     desk = Desk(
         flow, manner, gateways, database, snapshot, vault, clock, meter, settings.price_segment, counter, announcer,
-        phrases,
+        asking, phrases,
     )  # fmt: skip
     return Service(
         settings,

@@ -21,6 +21,7 @@ from responder.core.broadcast import (
     Broadcast,
     BroadcastError,
     Priority,
+    Shown,
     State,
     Step,
     Template,
@@ -35,7 +36,7 @@ from responder.core.delivery import State as DeliveryState
 from responder.core.estimate import BadTime, Counts, Estimate, Prices, Rates, estimate
 from responder.core.exercise import ExerciseGoesOn, NoExercise, fits
 from responder.core.places import Gazetteer
-from responder.core.problem import Phrase
+from responder.core.problem import Meanwhile, Phrase
 from responder.core.scribe import Scribe, checked_fallback
 from responder.core.wording import Wording
 from responder.core.words import clean
@@ -78,6 +79,10 @@ class HasGrown(BroadcastError):
 
 class NothingToCorrect(BroadcastError):
     """Nothing of it has gone out."""
+
+
+class Otherwise(BroadcastError, Meanwhile):
+    """What was ordered would be something else by now than what was shown."""
 
 
 class NotUnknown(BroadcastError):
@@ -356,13 +361,17 @@ class Announcer:
 
     def order(
         self, connection: Connection, operator: Operator, template: Template, to: Sequence[str], counts: Counts,
-        now: datetime, how: str,
+        now: datetime, how: str, shown: Shown,
     ) -> Broadcast:  # fmt: skip
-        """Draft and submit it; it waits for a second person, however few it reaches (`counts`, as `foresee` found
-        them: counting a million must not keep residents waiting). What a correction corrects is stopped at once.
+        """Draft and submit what was `shown`, or raise Otherwise; it waits for a second person, however few it reaches
+        (`counts`, as `foresee` found them: counting a million must not keep residents waiting). What a correction
+        corrects is stopped at once.
         """
         require(operator, Permission.DRAFT)
-        new = self._ordered(connection, operator, template, to, now)
+        at = datetime.fromtimestamp(shown.at, UTC)  # by the clock of then, so that the same order has the same words
+        new = replace(self._ordered(connection, operator, template, to, at), created_at=now.timestamp())
+        if (new.corrects, new.exercise, new.texts) != (shown.corrects, shown.exercise, shown.texts):
+            raise Otherwise("something has changed meanwhile; order it again")
         if new.corrects is not None:
             require(operator, Permission.SEND)
             wrong = self._read(connection, new.corrects)

@@ -124,7 +124,7 @@ class Asking:
         with self.database.write() as connection:
             due = self._due(connection, now)
             for host, point, version in due:
-                self._question(connection, host, point, version, now)
+                self.ask_host(connection, host, point, version, now)
         if due:
             log.info("asked %d hosts whether their point is open", len(due))
         return len(due)
@@ -149,7 +149,8 @@ class Asking:
         kind = standing(point, now, self.manner.zone, self.manner.stale_after).kind
         return point.status in ACTIVATED and kind in USABLE
 
-    def _question(self, connection: Connection, host: desk.Host, point: Point, version: int, now: datetime) -> None:
+    def ask_host(self, connection: Connection, host: desk.Host, point: Point, version: int, now: datetime) -> None:
+        """A question to `host`, by text, in the caller's transaction."""
         try:
             number = self.vault.open(host.number_sealed)
         except ValueError as error:

@@ -205,6 +205,14 @@ class Counter:
         change = self._change(connection, id, status, closes, now)
         return set_point_in(connection, id, change, operator, self.zone, now, decision, seen=seen)[1]
 
+    def put(
+        self, connection: Connection, id: str, status: Status, opens: str, closes: str, operator: Operator,
+        now: datetime, decision: str, seen: int,
+    ) -> Point:  # fmt: skip
+        """The point as it is then, with exactly these times, ISO 8601 or "". Raises as `set_point`."""
+        change = Change(status, opens=opens, closes=closes)
+        return set_point_in(connection, id, change, operator, self.zone, now, decision, seen=seen)[1]
+
     def confirm(
         self, connection: Connection, id: str, operator: Operator, now: datetime, decision: str, seen: int
     ) -> Point:

@@ -36,6 +36,7 @@ from responder.core.problem import Phrase, Problem
 from responder.settings import Settings
 from responder.store import accounts as store
 from responder.store.broadcasts import add_line
+from responder.store.desk import set_paper_codes
 from responder.store.engine import Database, StoreAway
 from responder.store.vault import Vault
 
@@ -175,8 +176,8 @@ class Door:
         return ended
 
     def invite(self, operator: Operator, name: str, now: datetime) -> str:
-        """A token with which `name` chooses a password. Password, second factor and sessions of before open nothing any
-        more; a token for the command line is another matter (`staff.withdraw_token`).
+        """A token with which `name` chooses a password. Password, second factor, printed codes and sessions of before
+        open nothing any more; a token for the command line is another matter (`staff.withdraw_token`).
 
         Whoever hands an invitation over could have used it: they count as who created the account. A shell invites
         the first account, until it has a password, and an admin where no admin can come in any more.
@@ -196,6 +197,7 @@ class Door:
                 connection, name, invite_hash=hashed(token), invite_until=now.timestamp() + INVITED_FOR,
                 password_hash="", totp_sealed=b"", recovery=(), totp_step=0, created_by=by,
             )  # fmt: skip
+            set_paper_codes(connection, name, "[]")
             store.end_sessions(connection, name, now.timestamp())
             _line(connection, now, operator.name, "invite", "", name)
         return token
@@ -244,7 +246,7 @@ class Door:
     def enrol(self, session: store.Session, secret: str, code: str, now: datetime) -> list[str]:
         """Take `secret` for codes from now on, shown by a first `code`; recovery codes, told this once.
 
-        Raises BadCode. All other sessions end.
+        Raises BadCode. All other sessions end, and codes that were printed before are void.
         """
         step = step_of(secret, bare(code), now.timestamp())
         if step is None:
@@ -252,6 +254,7 @@ class Door:
         name = session.operator.name
         with self.database.write() as connection:
             store.set_credentials(connection, name, totp_sealed=self.vault.seal(secret), totp_step=step)
+            set_paper_codes(connection, name, "[]")
             store.end_sessions(connection, name, now.timestamp(), keep=session.id_hash)
             _line(connection, now, name, "enrol second factor", "")
             return _new_codes(connection, name)

@@ -228,6 +228,16 @@ class Audience:
 
 
 @dataclass(frozen=True, slots=True)
+class Shown:
+    """What somebody was shown of a broadcast before they said yes to it, `at` seconds since 1970."""
+
+    corrects: int | None
+    exercise: bool
+    texts: Mapping[str, str]
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Broadcast:
     """One broadcast as it is stored. Times in seconds since 1970; `template` is "" unless people wrote it."""
 

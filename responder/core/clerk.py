@@ -20,6 +20,10 @@ class Clerk:
     now: datetime
     zone: str
 
+    def fits(self, key: str, /, **values: str) -> bool:
+        """Whether a text says the whole sentence `op.KEY`, with nothing cut."""
+        return cost(self._written(key, values)).segments <= SEGMENTS
+
     def say(self, key: str, /, **values: str) -> str:
         """The sentence `op.KEY`. A `text` or `why` in it is cut where it would need more than `SEGMENTS`."""
         if self.channel is Channel.VOICE:

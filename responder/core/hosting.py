@@ -8,6 +8,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol, TypeVar
 
+from responder.core.orders import Answer
+
 GOOD_FOR = 3600.0  # seconds
 MOST_TRIES = 3
 REMEMBERED = 86_400.0  # seconds for which a late answer is told to be one
@@ -39,12 +41,15 @@ class Reply(StrEnum):
     SPENT = "spent"  # too many wrong ones before
     LATE = "late"
     ANSWERED = "answered"
+    MEND = "mend"  # no or full after a yes, as long as the question is good
     EXPLAIN = "explain"  # a bare word, the first time
     NONE = "none"  # no answer to a question of ours
 
 
-def judged(questions: Sequence[Question], digits: str, now: float) -> tuple[Reply, Question | None]:
-    """What a word with `digits` (or "") answers, of the questions to one phone, the newest first."""
+def judged(
+    questions: Sequence[Question], digits: str, now: float, said: str = Answer.YES
+) -> tuple[Reply, Question | None]:
+    """What the word `said` with `digits` (or "") answers, of the questions to one phone, the newest first."""
     good = [one for one in questions if one.until >= now and not one.answer]
     if not digits:
         first = next((one for one in good if one.tries == 0), None)
@@ -53,6 +58,8 @@ def judged(questions: Sequence[Question], digits: str, now: float) -> tuple[Repl
         if one.code == digits:
             return (Reply.TAKE, one) if one.tries < MOST_TRIES else (Reply.SPENT, one)
     for one in questions:
+        if one.code == digits and one.answer == Answer.YES != said and one.until >= now and one.tries < MOST_TRIES:
+            return Reply.MEND, one
         if one.code == digits and now - one.until <= REMEMBERED:
             return (Reply.ANSWERED if one.answer else Reply.LATE), one
     if not good:

@@ -83,6 +83,13 @@ _UNTIL = re.compile(
     r"(?:([01]?\d|2[0-4])\s*[.:]\s*([0-5]\d)|([01]\d|2[0-4])([0-5]\d)|([01]?\d|2[0-4]))(?!\d)"
 )
 _TOKEN = re.compile(r"[^\W\d_]+|\d+")
+_ALSO_YES = frozenset(("jo", "javisst", "jajamen", "ok", "okej", "okay", "yep"))
+_COURTESY = frozenset(
+    ("tack", "thanks", "thank", "you", "please", "snalla", "garna", "da", "det", "gor", "stammer", "jo", "ja", "visst",
+     "nu", "hej", "mvh", "do", "it")
+)  # fmt: skip
+_WHOLE = re.compile(rf"(?<!\d)(?:\d{{{PAPER_DIGITS}}}|\d{{{TOTP_DIGITS}}})(?!\d)")
+_PIECES = re.compile(rf"\d(?:[\W_]{{0,3}}\d){{{TOTP_DIGITS - 1},}}")
 _GROUPS = ((3, 2), (2, 3), (4, 2), (2, 4))  # (digits, groups) in which people write codes of six and of eight
 
 
@@ -103,13 +110,19 @@ def order(text: str) -> Order | None:
         return None if numbers or closes else _sending(tokens, words, code)
     others = [word for word in words if word not in _VERBS and word not in _FILLERS]
     verb, *more = dict.fromkeys(verbs)
-    if others or more or len(numbers) > 1 or (closes and verb not in (Verb.OPEN, Verb.FULL)):
+    if others or more:
+        return None
+    if verb is Verb.STOP and digits and not _is_stop(code, numbers, closes):
+        return (
+            None if _is_postcode(digits) else Order(verb)
+        )  # no resident's STOPP since its code is mistyped or missing
+    if len(numbers) > 1 or (closes and verb not in (Verb.OPEN, Verb.FULL)):
         return None
     number = int(numbers[0]) if numbers else None
     if verb is Verb.STATE:
         known = number is None or len(numbers[0]) <= POINT_DIGITS
         return Order(verb, code, number) if known and (digits or len(words) == 1) else None
-    if number is None or (verb is Verb.STOP and not code):  # STOPP alone, or of a place, is a resident's
+    if number is None:  # STOPP alone is a resident's
         return None
     if len(numbers[0]) > (ID_DIGITS if verb in ABOUT_A_BROADCAST else POINT_DIGITS):
         return None
@@ -131,10 +144,38 @@ def answer(text: str) -> tuple[Answer, str] | None:
     return said, digits[0] if digits else ""
 
 
+def meant(text: str) -> tuple[Answer, str] | None:
+    """As `answer`, while one is waited for: the word comes first, courtesy or digits may follow: `Ja tack`, `JA 7`."""
+    tokens = _TOKEN.findall(fold(swedish(clean(text)))) if len(text) <= 80 else []
+    if not tokens or tokens[0] not in _YES | _ALSO_YES | _NO:
+        return None
+    digits = [token for token in tokens[1:] if token.isdecimal()]
+    if any(not token.isdecimal() and token not in _COURTESY for token in tokens[1:]):
+        return None
+    return (Answer.NO if tokens[0] in _NO else Answer.YES), "".join(digits)
+
+
+def is_garbled(text: str) -> bool:
+    """Whether `text`, which is no order, has an order's word and what may be a code."""
+    found = _TOKEN.findall(swedish(clean(text)))
+    return any(fold(token) in _VERBS for token in found) and without_codes(text) != clean(text)
+
+
 def without_code(text: str, code: str) -> str:
-    """`text` as it may be kept: a code in it is no longer to be read."""
+    """`text` as it may be kept: neither `code` nor what may be another is to be read in it any longer."""
     kept = clean(text)
-    return re.sub(r"[\s-]*".join(code), "*" * len(code), kept, count=1) if code else kept
+    if not code:
+        return without_codes(kept)
+    return _starred(_WHOLE, re.sub(r"[\W_]*".join(code), "*" * len(code), kept, count=1))
+
+
+def without_codes(text: str) -> str:
+    """`text` without anything that may be a code: groups of six or eight digits, and as many in small groups."""
+    return _starred(_PIECES, _starred(_WHOLE, clean(text)))
+
+
+def _starred(groups: re.Pattern[str], text: str) -> str:
+    return groups.sub(lambda found: re.sub(r"\d", "*", found[0]), text)
 
 
 def _closing(folded: str, said: str) -> tuple[str, str]:
@@ -161,6 +202,16 @@ def _code(digits: list[str]) -> tuple[str, list[str]]:
             if all(len(group) == size for group in groups):
                 found.append(("".join(groups), digits[:start] + digits[start + count :]))
     return found[0] if len(found) == 1 else ("", digits)
+
+
+def _is_stop(code: str, numbers: list[str], closes: str) -> bool:
+    """Whether STOPP with these digits stops a broadcast."""
+    return bool(code) and len(numbers) == 1 and len(numbers[0]) <= ID_DIGITS and not closes
+
+
+def _is_postcode(digits: list[str]) -> bool:
+    """Whether it is one postcode and nothing else, written as people do."""
+    return [len(group) for group in digits] in ([5], [3, 2])
 
 
 def _sending(tokens: list[str], words: list[str], code: str) -> Order | None:

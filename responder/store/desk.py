@@ -102,10 +102,25 @@ def reply_of(connection: Connection, id: str) -> bytes | None:
 
 
 def last_turn(connection: Connection, keys: Sequence[bytes]) -> tuple[int, bytes, float]:
-    """(number, sealed state, when) of the newest turn of the conversation that has one of `keys`; (0, b"", 0.0)."""
-    sql = text("SELECT number, state_sealed, at FROM turns WHERE key IN :keys ORDER BY at DESC, number DESC LIMIT 1")
+    """(number, sealed state, when) of the newest turn of the conversation that has one of `keys`; (0, b"", 0.0).
+
+    The newest is the one with the highest number, whatever a clock said that was set back since.
+    """
+    sql = text("SELECT number, state_sealed, at FROM turns WHERE key IN :keys ORDER BY number DESC LIMIT 1")
     row = connection.execute(sql.bindparams(many("keys", bytes)), {"keys": list(keys)}).first()
     return (row[0], bytes(row[1]), row[2]) if row else (0, b"", 0.0)
+
+
+def replies_lately(
+    connection: Connection, keys: Sequence[bytes], outcome: str, since: float, now: float
+) -> list[bytes]:
+    """The sealed replies of a conversation since then, of turns with this outcome, at most the newest forty."""
+    sql = text(
+        "SELECT reply_sealed FROM turns WHERE key IN :keys AND outcome = :outcome AND at > :since AND at <= :now"
+        " ORDER BY number DESC LIMIT 40"
+    ).bindparams(many("keys", bytes))
+    values = {"keys": list(keys), "outcome": outcome, "since": since, "now": now}
+    return [bytes(row) for row in connection.execute(sql, values).scalars()]
 
 
 _TURN = tuple(Closing.__dataclass_fields__)
@@ -238,10 +253,10 @@ def count_try(connection: Connection, ids: Iterable[int]) -> None:
     connection.execute(sql, {"ids": list(ids)})
 
 
-def answer_question(connection: Connection, id: int, answer: str, now: float) -> bool:
-    """The question is answered; False if it was before."""
-    sql = text("UPDATE questions SET answer = :answer, answered_at = :now WHERE id = :id AND answer = ''")
-    return connection.execute(sql, {"id": id, "answer": answer, "now": now}).rowcount > 0
+def answer_question(connection: Connection, id: int, answer: str, now: float, was: str = "") -> bool:
+    """The question is answered; False if its answer was another than `was` before."""
+    sql = text("UPDATE questions SET answer = :answer, answered_at = :now WHERE id = :id AND answer = :was")
+    return connection.execute(sql, {"id": id, "answer": answer, "now": now, "was": was}).rowcount > 0
 
 
 def _host(row: Any) -> Host:

@@ -143,7 +143,7 @@ def test_three_tries_and_the_question_is_closed(office: Office) -> None:
 def test_an_answer_counts_once_and_a_late_one_is_thanked_for(office: Office) -> None:
     digits = asked(office)
     answered(office, f"JA {digits}")
-    assert "redan svarat" in answered(office, f"NEJ {digits}") and office.point().status is Status.OPEN
+    assert "redan svarat" in answered(office, f"JA {digits}") and office.point().status is Status.OPEN
     digits = asked(office)
     office.later(minutes=61)
     before = office.point()
@@ -193,6 +193,78 @@ def test_a_hosts_question_is_a_residents_and_stop_ends_the_questions(office: Off
     assert office.ask() == 0 and HOST.encode() not in engines.stored(office.running.path)
     with office.running.database.read() as connection:
         assert desk.hosts(connection) == []
+
+
+def test_a_host_who_said_yes_may_say_no_within_the_hour_if_nothing_has_changed_since(office: Office) -> None:
+    digits = asked(office)
+    answered(office, f"JA {digits}")
+    office.later(minutes=10)
+    assert answered(office, f"NEJ {digits}") == "Tack. Hallen p1 står som STÄNGD."
+    assert office.point().status is Status.CLOSED
+    assert "redan svarat" in answered(office, f"JA {digits}") and office.point().status is Status.CLOSED
+
+
+@pytest.mark.parametrize("before_the_yes", [True, False])
+def test_a_mended_answer_never_undoes_what_somebody_else_has_said(office: Office, before_the_yes: bool) -> None:
+    digits = asked(office)
+    if not before_the_yes:
+        answered(office, f"JA {digits}")
+    change = publish.Change(Status.FULL)
+    publish.set_point(office.running.database, "p1", change, shell("anna"), ZONE, office.running.clock())
+    if before_the_yes:
+        assert "har ändrats sedan vi frågade" in answered(office, f"JA {digits}")
+    answered(office, f"NEJ {digits}")
+    assert office.point().status is Status.FULL
+
+
+def test_an_answer_that_cannot_be_taken_in_can_be_given_again(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    digits = asked(office)
+
+    def refuses(*_: object, **__: object) -> None:
+        raise publish.ChangeRefused("not now")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(publish, "set_point_in", refuses)
+        assert "går inte att ta emot" in answered(office, f"NEJ {digits}")
+    assert answered(office, f"NEJ {digits}") == "Tack. Hallen p1 står som STÄNGD."
+
+
+def test_spent_tries_are_told_to_operators_and_the_host_is_asked_anew_once(office: Office) -> None:
+    office.operator("anna", ANNA)
+    first = asked(office)
+
+    def spend(right: str) -> str:
+        wrong = next(f"{n}" for n in range(10, 100) if f"{n}" not in (right, first))
+        return [answered(office, f"JA {wrong}") for _ in range(3)][-1]
+
+    assert spend(first).endswith("Du får strax en ny fråga med nya siffror.")
+    assert office.told(ANNA) == [
+        "Tre svar med fel siffror har kommit från Kerstin vid Hallen p1. Ring och fråga hur det är där. /Trygghetssvar"
+    ]
+    assert len(office.told(HOST)) == 2
+    second = re.search(r"JA (\d\d)", office.told(HOST)[-1])
+    assert second and second[1] != first
+    office.later(minutes=11)
+    assert answered(office, f"JA {second[1]}") == "Tack. Hallen p1 står som ÖPPEN."
+
+
+def test_nobody_makes_us_ask_a_host_again_and_again(office: Office) -> None:
+    first = asked(office)
+    for _ in range(2):
+        found = re.search(r"JA (\d\d)", office.told(HOST)[-1])
+        wrong = next(f"{n}" for n in range(10, 100) if found and f"{n}" not in (found[1], first))
+        for _ in range(3):
+            answered(office, f"JA {wrong}")
+        office.later(minutes=11)
+    assert len(office.told(HOST)) == 2
+
+
+def test_wrong_digits_in_a_hosts_name_are_answered_three_times_in_ten_minutes(office: Office) -> None:
+    digits = asked(office)
+    said = [answered(office, "JA 10" if digits != "10" else "JA 11") for _ in range(12)]
+    assert not any(said[-3:]) and max(said.count(one) for one in said if one) == 3
+    office.later(minutes=11)
+    assert "stängd" in answered(office, f"JA {digits}")
 
 
 # --- who --------------------------------------------------------------------------------------------------------------

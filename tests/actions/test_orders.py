@@ -149,12 +149,14 @@ def test_a_yes_too_late_does_nothing(office: Office) -> None:
     assert not office.phones["anna"].text("JA").startswith("För sent")  # it is told once, then JA is a resident's
 
 
-def test_a_yes_after_an_ordinary_question_is_to_that(office: Office) -> None:
+def test_a_yes_after_an_ordinary_question_does_nothing_and_says_so_once(office: Office) -> None:
     office.order("anna", "STÄNGD 1")
     office.later(seconds=5)
     assert "ÖPPEN nu" in office.phones["anna"].text("12347")
     office.later(seconds=5)
-    assert "Du får sms när" in office.phones["anna"].text("JA")
+    said = office.phones["anna"].text("JA")
+    assert said.startswith("Inget är gjort: du frågade om något annat") and office.count("subscriptions") == 0
+    assert "Du får sms när" in office.phones["anna"].text("JA")  # and from then on it is to what was asked
     assert office.point().status is Status.OPEN
 
 

@@ -6,7 +6,18 @@ from hypothesis import strategies as st
 
 from responder.core.broadcast import Template
 from responder.core.hosting import Reply, judged
-from responder.core.orders import EVERYONE, Answer, Order, Verb, answer, order, without_code
+from responder.core.orders import (
+    EVERYONE,
+    Answer,
+    Order,
+    Verb,
+    answer,
+    is_garbled,
+    meant,
+    order,
+    without_code,
+    without_codes,
+)
 
 CODE = "482913"
 
@@ -49,6 +60,10 @@ CODE = "482913"
         ("approve 12 482913", Order(Verb.APPROVE, CODE, 12)),
         ("STOPPA 12 482913", Order(Verb.STOP, CODE, 12)),
         ("stopp 12 482913", Order(Verb.STOP, CODE, 12)),
+        ("STOPPA 41", Order(Verb.STOP)),
+        ("STOPPA 41 48291", Order(Verb.STOP)),
+        ("STOPP 41 482 91", Order(Verb.STOP)),
+        ("STOPPA 482913", Order(Verb.STOP)),
     ],
 )  # fmt: skip
 def test_an_order_is_read_however_it_is_written(text: str, read: Order) -> None:
@@ -58,7 +73,7 @@ def test_an_order_is_read_however_it_is_written(text: str, read: Order) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["STOPP", "STOPPA", "stopp 12", "STOPP Farsta", "12347", "öppen 12347", "är det öppet i Farsta", "var är det öppet",
+    ["STOPP", "STOPPA", "stopp 12347", "STOPP 123 47", "STOPP Farsta", "STOPP Farsta 12", "12347", "öppen 12347", "är det öppet i Farsta", "var är det öppet",
      "öppet nu", "ÖPPEN", "full", "öppen stängd 7 482913", "öppen 7 8 482913", "öppen 7 farsta 482913", "",
      "482913", "7 482913", "sänd hjälp till farsta 482913", "sänd farsta 482913", "sänd fara över 482913",
      "sänd farsta rättelse 482913", "läge i farsta", "mer", "JA", "öppen 7 482913 482914", "stängd 7 till 20 482913",
@@ -97,11 +112,40 @@ def test_neither_order_nor_space_nor_case_matters(words: list[str], between: str
     assert order(text.upper() if loud else text) == Order(Verb.OPEN, CODE, 7)
 
 
-@pytest.mark.parametrize("text", ["ÖPPEN 7 482913", "öppen 7 482 913", "48 29 13 öppen 7", "öppen 7 48-29-13"])
+@pytest.mark.parametrize(
+    "text",
+    ["ÖPPEN 7 482913", "ÖPPEN 7 482.913", "ÖPPEN 7 482_913", "öppen 7 482 913", "48 29 13 öppen 7", "öppen 7 48-29-13"],
+)
 def test_what_is_kept_of_an_order_holds_no_code(text: str) -> None:
     found = order(text)
     assert found and found.code == CODE
     assert "29" not in without_code(text, found.code) and "7" in without_code(text, found.code)
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("Ja tack", (Answer.YES, "")), ("jo", (Answer.YES, "")), ("JA 7", (Answer.YES, "7")), ("Ja, gör det!", (Answer.YES, "")),
+        ("nej tack", (Answer.NO, "")), ("ja men vänta", None), ("tack ja", None), ("ja nej", None), ("12347", None), ("", None),
+    ],
+)  # fmt: skip
+def test_while_an_answer_is_waited_for_courtesy_and_digits_may_follow_it(
+    text: str, read: tuple[Answer, str] | None
+) -> None:
+    assert meant(text) == read
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("STÄNGD 7, 482913. Mvh Anna", "STÄNGD 7, ******. Mvh Anna"), ("ÖPPEN skolan 12345678", "ÖPPEN skolan ********"),
+        ("ÖPPEN skolan 482.913", "ÖPPEN skolan ***.***"), ("ÖPPEN skolan 4829_1312", "ÖPPEN skolan ****_****"),
+        ("var är det öppet nära 12347", ""), ("hej 482913", ""), ("öppet till 20.30", ""),
+    ],
+)  # fmt: skip
+def test_an_order_that_cannot_be_read_is_told_by_its_word_and_its_code_which_is_not_kept(text: str, kept: str) -> None:
+    assert order(text) is None and is_garbled(text) is bool(kept)
+    assert without_codes(text) == kept or not kept
 
 
 # --- answers to questions ---------------------------------------------------------------------------------------------
@@ -117,6 +161,7 @@ class Question:
     [
         (Question(), "41", 50, Reply.TAKE), (Question(tries=2), "41", 50, Reply.TAKE),
         (Question(tries=3), "41", 50, Reply.SPENT), (Question(), "42", 50, Reply.WRONG),
+        (Question(answer="no"), "41", 50, Reply.ANSWERED), (Question(answer="yes"), "41", 101, Reply.ANSWERED),
         (Question(tries=3), "42", 50, Reply.SPENT), (Question(), "41", 101, Reply.LATE),
         (Question(answer="yes"), "41", 50, Reply.ANSWERED), (Question(), "", 50, Reply.EXPLAIN),
         (Question(tries=1), "", 50, Reply.NONE), (Question(answer="yes"), "", 50, Reply.NONE),
@@ -128,3 +173,15 @@ def test_an_answer_counts_in_time_once_and_at_most_three_tries(
     question: Question, digits: str, now: float, reply: Reply
 ) -> None:
     assert judged([question], digits, now)[0] is reply
+
+
+@pytest.mark.parametrize(
+    ("was", "said", "now", "reply"),
+    [
+        ("yes", "no", 50, Reply.MEND), ("yes", "full", 50, Reply.MEND), ("yes", "yes", 50, Reply.ANSWERED),
+        ("no", "yes", 50, Reply.ANSWERED), ("full", "no", 50, Reply.ANSWERED), ("changed", "no", 50, Reply.ANSWERED),
+        ("yes", "no", 101, Reply.ANSWERED),
+    ],
+)  # fmt: skip
+def test_only_a_yes_is_mended_and_only_within_the_hour(was: str, said: str, now: float, reply: Reply) -> None:
+    assert judged([Question(answer=was)], "41", now, said)[0] is reply

@@ -5,6 +5,6 @@ reply. So a text that is delivered twice gets the same reply, and nothing happen
 """
 
 from responder.actions.desk.counter import Desk
-from responder.actions.desk.needs import Broadcasts, Points
+from responder.actions.desk.needs import Broadcasts, Points, Questions
 
-__all__ = ["Broadcasts", "Desk", "Points"]
+__all__ = ["Broadcasts", "Desk", "Points", "Questions"]

@@ -7,6 +7,7 @@ from datetime import datetime
 from sqlalchemy.engine import Connection
 
 from responder.core import numbers
+from responder.core.memory import SAME_REPLIES, SAME_WITHIN
 from responder.core.segments import cost
 from responder.core.wording import Channel
 from responder.core.words import clean
@@ -17,6 +18,7 @@ from responder.store.queries import Clash, Closing
 from responder.store.vault import Vault
 
 OUTCOME = "order"  # of a turn at the desk: no node of the residents' flow
+SILENCED = "silenced"  # of one that was answered with nothing
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class Book:
             number=desk.last_turn(connection, keys)[0] + 1,
             state_sealed=self.vault.seal(state) if state else b"",
             reply_sealed=self.vault.seal(document),
-            outcome=OUTCOME,
+            outcome=OUTCOME if outbound.text or outbound.spoken else SILENCED,
             at=now.timestamp(),
             gateway=inbound.gateway,
             sender_hash=self.vault.newest(inbound.sender),
@@ -69,8 +71,27 @@ class Book:
             raise Clash
         return document
 
+    def unproved(self, connection: Connection, inbound: Inbound, text: str, now: datetime, capped: bool) -> Outbound:
+        """The reply to what anybody may have sent in this number's name: nothing once it is capped, and the same words
+        no oftener than a resident gets them.
+        """
+        stamp, outbound = now.timestamp(), Outbound(text=text)
+        since = stamp - SAME_WITHIN
+        lately = desk.replies_lately(connection, self.keys(inbound), OUTCOME, since, stamp)
+        same = [one for one in lately if self._opened(one) == self.render(inbound, outbound)]
+        return Outbound() if capped or len(same) >= SAME_REPLIES else outbound
+
+    def _opened(self, sealed: bytes) -> str:
+        try:
+            return self.vault.open(sealed)
+        except ValueError:  # its key is gone
+            return ""
+
     def charge(self, inbound: Inbound, text: str, now: datetime) -> Cap | None:
-        """Count what a reply costs; the cap that it passes. An order that was proved is answered all the same."""
+        """Count what a reply costs; the cap that it passes. An order that was proved is answered all the same.
+
+        Never within a transaction that writes: the counts are written by a connection of their own.
+        """
         if not text or not inbound.sender.startswith("+"):
             return None
         price = self.price * cost(text).segments

@@ -5,6 +5,7 @@ Each turn is one transaction, as a text is: a retried turn is told the same agai
 
 import json
 import logging
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -34,6 +35,7 @@ from responder.store.vault import Vault
 from responder.store.watching import current_point
 
 log = logging.getLogger("responder.desk")
+REMEMBERED = 1000  # calls
 BY_CALL = "via telefon"  # what the audit log says of how something was decided
 
 
@@ -61,6 +63,9 @@ class Calls:
     ) -> None:
         self._flow, self._manner, self._db, self._vault, self._clock = flow, manner, database, vault, clock
         self._book, self._codes, self._wishes = book, codes, wishes
+        self._ours: OrderedDict[str, bool] = (
+            OrderedDict()
+        )  # call to whether it is at this menu, for those that came in last
 
     def respond(self, inbound: Inbound) -> str:
         """The document of a turn; "" if the call is a resident's. Raises Clash, StoreAway."""
@@ -68,9 +73,8 @@ class Calls:
         enters = inbound.keyed and inbound.text == ENTRY
         with self._db.read() as connection:
             number, state, _ = desk.last_turn(connection, keys)
-            if not number and not enters:
-                return ""
-            names = desk.names_of_phone(connection, hashes)
+            names = desk.names_of_phone(connection, hashes) if number or enters else []
+            self._note(inbound.call, bool(names))
             if not names:
                 return ""
             if before := self._book.again(connection, inbound):
@@ -81,9 +85,32 @@ class Calls:
             return self._turn(inbound, number, menu, plan, names)
         except StoreAway as error:
             log.error("database away, nothing is done of %s: %s", inbound.id, error)
-            clerk = self._clerk(menu)
-            away = Outbound(spoken=(Spoken(clerk.say("away"), clerk.wording.code),), language=clerk.wording.code)
-            return self._book.gateways[inbound.gateway].hold(away, inbound.turn)
+            return self._held(inbound, menu)
+
+    def away(self, inbound: Inbound) -> str:
+        """The document of a turn that nothing could be read of; "" if the call is a resident's as far as is known: what
+        is keyed at the operators' menu never reaches the residents'.
+        """
+        if inbound.begins:
+            self._note(inbound.call, False)
+        enters = inbound.keyed and inbound.text == ENTRY
+        may_be_ours = inbound.keyed and len(inbound.text) != len(ENTRY)  # five digits are a postcode
+        if not enters and not self._ours.get(inbound.call, may_be_ours):
+            return ""
+        self._note(inbound.call, True)
+        return self._held(inbound, Menu())
+
+    def _held(self, inbound: Inbound, menu: Menu) -> str:
+        """It is told to wait, and asked for the same again."""
+        clerk = self._clerk(menu)
+        away = Outbound(spoken=(Spoken(clerk.say("away"), clerk.wording.code),), language=clerk.wording.code)
+        return self._book.gateways[inbound.gateway].hold(away, inbound.turn)
+
+    def _note(self, call: str, ours: bool) -> None:
+        """Remember whose a call is while the database cannot be asked."""
+        self._ours[call] = ours
+        if len(self._ours) > REMEMBERED:
+            self._ours.popitem(last=False)
 
     def _turn(self, inbound: Inbound, number: int, menu: Menu, plan: Plan | None, names: Sequence[str]) -> str:
         """The document of a turn that is ours, after `number` others. Raises Clash, StoreAway."""

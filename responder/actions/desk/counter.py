@@ -5,6 +5,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from time import monotonic
 
 from sqlalchemy.engine import Connection
@@ -14,13 +15,14 @@ from responder.actions.desk.book import Book
 from responder.actions.desk.calls import Calls
 from responder.actions.desk.codes import Codes
 from responder.actions.desk.hosts import Hosts
-from responder.actions.desk.needs import Broadcasts, Points
-from responder.actions.desk.wishes import HOLDS_FOR, Plan, Wishes, is_overtaken, packed
+from responder.actions.desk.needs import Broadcasts, Points, Questions
+from responder.actions.desk.wishes import HOLDS_FOR, Command, Plan, Wishes, is_overtaken, packed
 from responder.core.access import Operator
 from responder.core.clerk import Clerk
 from responder.core.estimate import Counts
 from responder.core.flow import Flow
-from responder.core.orders import Answer, Order, answer, order, without_code
+from responder.core.onetime import PAPER_DIGITS, TOTP_DIGITS
+from responder.core.orders import Answer, Order, answer, is_garbled, meant, order, without_code, without_codes
 from responder.core.problem import Problem, Translate
 from responder.core.reply import Manner
 from responder.core.wording import Channel, plainly
@@ -67,13 +69,14 @@ class Desk:
         price_segment: float,
         points: Points,
         broadcasts: Broadcasts,
+        questions: Questions,
         phrases: Callable[[str], Translate],
     ) -> None:
         self._flow, self._manner, self._db, self._vault, self._clock = flow, manner, database, vault, clock
         self._codes = Codes(vault)
         self._book = Book(vault, gateways, meter, price_segment)
         self._wishes = Wishes(points, broadcasts, snapshot, phrases, manner.stale_after)
-        self._hosts = Hosts(flow, manner, database, vault, clock, self._book, points, phrases)
+        self._hosts = Hosts(flow, manner, database, vault, clock, self._book, points, questions, phrases)
         self._calls = Calls(flow, manner, database, vault, clock, self._book, self._codes, self._wishes)
         self._known: frozenset[bytes] = frozenset()
         self._looked: float | None = None
@@ -122,20 +125,26 @@ class Desk:
             if inbound.handled == "STOP":
                 self._hosts.leave(inbound)
             return ""
-        wanted, said = order(inbound.text), answer(inbound.text)
-        if wanted is None and said is None:
-            if self._stops(inbound.text):
-                self._hosts.leave(inbound)
+        if not _may_be_ours(inbound.text):
+            self._left(inbound)
             return ""
         caller, before = self._caller(inbound)
         if before:
             metrics.inbound(inbound.channel, "repeated")
             return before
-        if said is not None:
-            document = self._answered(inbound, caller, *said)
-            if document or wanted is None:
-                return document
-        return self._ordered(inbound, caller, wanted) if wanted and caller.names else ""
+        document = self._answered(inbound, caller)
+        if document:
+            return document
+        wanted = order(inbound.text)
+        if caller.names and (wanted or is_garbled(inbound.text)):
+            return self._ordered(inbound, caller, wanted) if wanted else self._garbled(inbound, caller)
+        self._left(inbound)
+        return ""
+
+    def _left(self, inbound: Inbound) -> None:
+        """Whoever says STOPP is asked as a host no more."""
+        if self._stops(inbound.text):
+            self._hosts.leave(inbound)
 
     def _stops(self, text: str) -> bool:
         said = plainly(clean(text))
@@ -152,39 +161,71 @@ class Desk:
             asked_at = desk.last_turn(connection, hashes)[2]
         return Caller(names, known.language if known else "", wish, asked_at), before
 
-    def _answered(self, inbound: Inbound, caller: Caller, said: Answer, digits: str) -> str:
-        """What a bare answer is to: the wish if there is one, else a question to a host; else nothing of ours."""
+    def _answered(self, inbound: Inbound, caller: Caller) -> str:
+        """What an answer is to: a question to a host if it has two digits, else the wish if there is one; else nothing
+        of ours.
+        """
+        said, words = answer(inbound.text), meant(inbound.text)
+        if said and said[1] and (document := self._hosts.answered(inbound, *said)):
+            return document
         wish, stamp = caller.wish, self._clock().timestamp()
-        is_ours = wish and caller.asked_at <= wish.created_at and stamp <= wish.until + TOO_LATE
-        if wish and is_ours and caller.names and not digits and said is not Answer.FULL:
-            return self._second_word(inbound, caller, wish, said)
-        return self._hosts.answered(inbound, said, digits)
+        if wish and words and caller.names and stamp <= wish.until + TOO_LATE:
+            if caller.asked_at <= wish.created_at:
+                return self._second_word(inbound, caller, wish, *words)
+            if words[0] is Answer.YES and stamp <= wish.until:
+                return self._forgotten(inbound, caller)
+        return self._hosts.answered(inbound, *said) if said and not said[1] else ""
 
-    def _ordered(self, inbound: Inbound, caller: Caller, wanted: Order) -> str:
-        now, plan, seems = self._clock(), None, None
-        body = without_code(inbound.text, wanted.code)
-        stamp = now.timestamp()
-        if wanted.code:
-            with self._db.read() as connection:  # to count a million must not keep residents waiting
-                seems = self._codes.fits(connection, caller.names, wanted.code, stamp)
-                if seems:
-                    plan = self._planned(connection, wanted, seems)
+    def _forgotten(self, inbound: Inbound, caller: Caller) -> str:
+        """A yes to an order after which they asked as a resident does: it is to neither."""
+        return self._refused(inbound, self._clerk(caller.language).say("forgotten"))
+
+    def _garbled(self, inbound: Inbound, caller: Caller) -> str:
+        """What was to be an order and is none: its code, still unspent, lies in no inbox."""
+        return self._refused(inbound, self._clerk(caller.language).say("garbled"))
+
+    def _refused(self, inbound: Inbound, says: str) -> str:
+        """Nothing is done, nothing is wished any more, and nothing was proved."""
+        now = self._clock()
+        capped = self._book.charge(inbound, says, now) is not None
         with self._db.write() as connection:
             if before := self._book.again(connection, inbound):
                 return before
-            if not wanted.code:
-                says = self._clerk(caller.language).say("code")
-            else:
-                phone = self._vault.newest(inbound.sender)
-                operator = self._codes.take(connection, caller.names, phone, inbound.channel, wanted.code, stamp)
-                if operator is None:
-                    return self._not_done(connection, inbound, caller, body)
-                if plan is None or seems is None or seems.name != operator.name:
-                    plan = self._planned(connection, wanted, operator)
-                self._wish(connection, inbound, operator, plan)
-                says = plan.says
-            document = self._book.write(connection, inbound, Outbound(text=says), now, body)
-        self._counted(inbound, says)
+            return self._unproved(connection, inbound, says, now, capped, without_codes(inbound.text))
+
+    def _unproved(
+        self, connection: Connection, inbound: Inbound, says: str, now: datetime, capped: bool, body: str
+    ) -> str:
+        """Answer what a number alone has asked for; whatever was ordered before is no longer meant."""
+        desk.drop_wishes(connection, self._book.wishes(inbound))
+        outbound = self._book.unproved(connection, inbound, says, now, capped)
+        metrics.inbound(inbound.channel, "answered" if outbound.text else "capped", "order")
+        return self._book.write(connection, inbound, outbound, now, body)
+
+    def _ordered(self, inbound: Inbound, caller: Caller, wanted: Order) -> str:
+        now, plan, seems = self._clock(), None, None
+        if not wanted.code:
+            return self._refused(inbound, self._clerk(caller.language).say("code"))
+        body = without_code(inbound.text, wanted.code)
+        stamp = now.timestamp()
+        with self._db.read() as connection:  # to count a million must not keep residents waiting
+            seems = self._codes.fits(connection, caller.names, wanted.code, stamp)
+            if seems:
+                plan = self._planned(connection, wanted, seems)
+        refusal = self._clerk(caller.language).say("not_done")
+        capped = self._book.charge(inbound, plan.says if plan else refusal, now) is not None
+        with self._db.write() as connection:
+            if before := self._book.again(connection, inbound):
+                return before
+            phone = self._vault.newest(inbound.sender)
+            operator = self._codes.take(connection, caller.names, phone, inbound.channel, wanted.code, stamp)
+            if operator is None:  # nobody learns why
+                return self._unproved(connection, inbound, refusal, now, capped, body)
+            if plan is None or seems is None or seems.name != operator.name:
+                plan = self._planned(connection, wanted, operator)
+            self._wish(connection, inbound, operator, plan)
+            document = self._book.write(connection, inbound, Outbound(text=plan.says), now, body)
+        metrics.inbound(inbound.channel, "answered", "order")
         return document
 
     def _planned(self, connection: Connection, wanted: Order, operator: Operator) -> Plan:
@@ -199,17 +240,12 @@ class Desk:
             command = packed(plan.command)
             desk.set_wish(connection, desk.Wish(keys[0], operator.name, command, stamp, stamp + HOLDS_FOR))
 
-    def _not_done(self, connection: Connection, inbound: Inbound, caller: Caller, body: str) -> str:
-        """A wrong code: nobody learns why, and a flood of them is answered no more than anybody's flood."""
-        says = self._clerk(caller.language).say("not_done")
-        capped = self._book.charge(inbound, says, self._clock()) is not None
-        metrics.inbound(inbound.channel, "capped" if capped else "answered", "order")
-        outbound = Outbound(text="" if capped else says)
-        return self._book.write(connection, inbound, outbound, self._clock(), body)
-
-    def _second_word(self, inbound: Inbound, caller: Caller, wish: desk.Wish, said: Answer) -> str:
+    def _second_word(self, inbound: Inbound, caller: Caller, wish: desk.Wish, said: Answer, digits: str) -> str:
+        """`digits`: given with the word. Those of another point or broadcast make a yes a no."""
         now, hashes = self._clock(), self._vault.hashes(inbound.sender)
         clerk, command = self._clerk(caller.language), json.loads(wish.command)
+        if digits and len(digits) not in (TOTP_DIGITS, PAPER_DIGITS) and int(digits) != _number(command):
+            said = Answer.NO
         counts: Counts = {}
         refused: Problem | None = None
         late = now.timestamp() > wish.until
@@ -244,7 +280,7 @@ class Desk:
                     says = self._wishes.refused(problem, clerk)
                     if is_overtaken(problem):
                         says = self._wishes.overtaken(connection, command, clerk)
-            document = self._book.write(connection, inbound, Outbound(text=says), now, inbound.text)
+            document = self._book.write(connection, inbound, Outbound(text=says), now, without_codes(inbound.text))
         self._counted(inbound, says)
         return document
 
@@ -260,6 +296,19 @@ class Desk:
         """What somebody is told whose order or answer could not be looked at: nothing is recorded, so that it may come
         once more. A resident's question is answered from memory.
         """
-        if inbound.channel is Channel.VOICE or not (order(inbound.text) or answer(inbound.text)):
+        if inbound.channel is Channel.VOICE:
+            return self._calls.away(inbound)
+        if not (order(inbound.text) or answer(inbound.text) or is_garbled(inbound.text)):
             return ""
         return self._book.render(inbound, Outbound(text=self._clerk("").say("away")))
+
+
+def _may_be_ours(text: str) -> bool:
+    """Whether `text` can be an order or an answer to anything we asked."""
+    return bool(order(text) or answer(text) or meant(text) or is_garbled(text))
+
+
+def _number(command: Command) -> int | None:
+    """The number that a wish is about, as it was shown."""
+    number = command.get("number", command.get("id"))
+    return int(number) if number is not None else None

@@ -8,13 +8,13 @@ from sqlalchemy.engine import Connection
 
 from responder import metrics
 from responder.actions.desk.book import Book
-from responder.actions.desk.needs import Points
+from responder.actions.desk.needs import Points, Questions
 from responder.core.access import Operator, Permission, Role, may
 from responder.core.clerk import Clerk
 from responder.core.flow import Flow
-from responder.core.hosting import MOST_TRIES, Reply, judged
+from responder.core.hosting import GOOD_FOR, MOST_TRIES, Reply, judged
 from responder.core.orders import Answer
-from responder.core.points import Point, Status, standing
+from responder.core.points import ACTIVATED, Point, Status, standing
 from responder.core.problem import Meanwhile, Problem, Translate
 from responder.core.reply import Manner
 from responder.core.wording import Channel
@@ -23,11 +23,15 @@ from responder.store import desk, outbox
 from responder.store.accounts import read_accounts
 from responder.store.broadcasts import add_line
 from responder.store.engine import Database, StoreAway
+from responder.store.exercises import current
 from responder.store.vault import Vault
 from responder.store.watching import current_point
 
 log = logging.getLogger("responder.desk")
 BY_TEXT = "via sms"
+PROVED = (Reply.TAKE, Reply.MEND)
+NAMELESS = {"point": "-"}  # where only what a sentence costs is asked for
+OVERTAKEN = "changed"  # the answer of a question whose point was another by then
 
 
 class Hosts:
@@ -42,27 +46,38 @@ class Hosts:
         clock: Clock,
         book: Book,
         points: Points,
+        questions: Questions,
         phrases: Callable[[str], Translate],
     ) -> None:
         self._flow, self._manner, self._db, self._vault, self._clock = flow, manner, database, vault, clock
-        self._book, self._points, self._phrases = book, points, phrases
+        self._book, self._points, self._questions, self._phrases = book, points, questions, phrases
 
     def answered(self, inbound: Inbound, said: Answer, digits: str) -> str:
         """The document that answers a host; "" if the text is no answer to a question of ours. Raises StoreAway."""
         with self._db.read() as connection:
             hosts = desk.hosts_of_phone(connection, self._vault.hashes(inbound.sender))
-            if not hosts or not desk.questions_of(connection, [one.id for one in hosts]):
-                return ""
+            questions = desk.questions_of(connection, [one.id for one in hosts]) if hosts else []
+        if not questions:
+            return ""
         now = self._clock()
+        reply, _ = judged(questions, digits, now.timestamp(), said)
+        if reply is Reply.NONE:
+            return ""
+        costs = "" if reply in PROVED else self._clerk(now).say(f"host.{reply}", **NAMELESS)
+        capped = bool(costs) and self._book.charge(inbound, costs, now) is not None
         with self._db.write() as connection:
             if before := self._book.again(connection, inbound):
                 return before
-            says = self._taken(connection, hosts, said, digits, now)
+            says, is_proved = self._taken(connection, hosts, said, digits, now)
             if not says:
                 return ""
-            document = self._book.write(connection, inbound, Outbound(text=says), now, inbound.text)
-        self._book.charge(inbound, says, now)
-        metrics.inbound(inbound.channel, "answered", "host")
+            outbound = Outbound(text=says)
+            if not is_proved:
+                outbound = self._book.unproved(connection, inbound, says, now, capped)
+            document = self._book.write(connection, inbound, outbound, now, inbound.text)
+        if not costs:
+            self._book.charge(inbound, says, now)
+        metrics.inbound(inbound.channel, "answered" if outbound.text else "capped", "host")
         return document
 
     def leave(self, inbound: Inbound) -> None:
@@ -84,31 +99,67 @@ class Hosts:
 
     def _taken(
         self, connection: Connection, hosts: Sequence[desk.Host], said: Answer, digits: str, now: datetime
-    ) -> str:
+    ) -> tuple[str, bool]:
+        """(what is answered, whether the digits have proved who it is)."""
         by_id = {host.id: host for host in hosts}
         questions = desk.questions_of(connection, by_id)
-        reply, question = judged(questions, digits, now.timestamp())
+        reply, question = judged(questions, digits, now.timestamp(), said)
         clerk = self._clerk(now)
         if reply is Reply.NONE:
-            return ""
+            return "", False
         if reply in (Reply.WRONG, Reply.EXPLAIN):
             open_ones = [q for q in questions if q.until >= now.timestamp() and not q.answer and q.tries < MOST_TRIES]
             desk.count_try(connection, [q.id for q in open_ones])
-        if question is None or reply is not Reply.TAKE:
+            spent = [q for q in open_ones if q.tries + 1 >= MOST_TRIES]
+            if [q for q in spent if self._spent(connection, by_id[q.host], q, questions, now)]:
+                return clerk.say("host.anew"), False
+            if spent and len(spent) == len(open_ones):
+                return clerk.say("host.spent"), False
+        if question is None or reply not in PROVED:
             known = current_point(connection, by_id[question.host].point) if question else None
-            return clerk.say(f"host.{reply}", **({"point": known[0].name} if reply is Reply.EXPLAIN and known else {}))
-        desk.answer_question(connection, question.id, said.value, now.timestamp())
-        host = by_id[question.host]
+            values = {"point": known[0].name} if reply is Reply.EXPLAIN and known else {}
+            return clerk.say(f"host.{reply}", **values), False
+        return self._acted(connection, by_id[question.host], question, said, now), True
+
+    def _spent(
+        self, connection: Connection, host: desk.Host, spent: desk.Question, questions: Sequence[desk.Question],
+        now: datetime,
+    ) -> bool:  # fmt: skip
+        """Nobody can answer that question any more: operators hear of it, and the host is asked anew, once an hour;
+        whether they are.
+        """
         known = current_point(connection, host.point)
         if known is None:
+            return False
+        self._tell(connection, known[0], f"tries:{spent.id}", "host.tries", {"who": host.name}, now)
+        since = spent.asked_at - GOOD_FOR
+        others = [q for q in questions if q.host == host.id and q.id != spent.id and q.tries >= MOST_TRIES]
+        if any(q.asked_at >= since for q in others) or known[0].status not in ACTIVATED or current(connection):
+            return False
+        self._questions.ask_host(connection, host, known[0], known[1], now)
+        return True
+
+    def _acted(
+        self, connection: Connection, host: desk.Host, question: desk.Question, said: Answer, now: datetime
+    ) -> str:
+        """Do what they say, if the point is still as it was when they were asked, or as their own yes has left it. What
+        is refused for another reason can be answered again.
+        """
+        clerk, stamp = self._clerk(now), now.timestamp()
+        known = current_point(connection, host.point)
+        if known is None:
+            desk.answer_question(connection, question.id, said.value, stamp, question.answer)
             return clerk.say("host.late")
+        seen = question.version + (question.answer != "")  # their yes made the next version
         try:
             with connection.begin_nested():
-                point = self._done(connection, host, known[0], question.version, said, now)
+                point = self._done(connection, host, known[0], seen, said, now)
         except Meanwhile:
+            desk.answer_question(connection, question.id, OVERTAKEN, stamp, question.answer)
             return clerk.say("host.changed", point=known[0].name, state=self._state(known[0], clerk))
         except Problem as problem:
             return clerk.say("host.not", why=problem.told(self._phrases(clerk.wording.code)))
+        desk.answer_question(connection, question.id, said.value, stamp, question.answer)
         if said is Answer.NO:
             values = {"who": host.name, "time": clerk.time(now)}
             self._tell(connection, point, f"closed:{question.id}", "host.closed", values, now)

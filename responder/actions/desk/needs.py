@@ -7,9 +7,10 @@ from typing import Protocol
 from sqlalchemy.engine import Connection
 
 from responder.core.access import Operator
-from responder.core.broadcast import Broadcast, Template
+from responder.core.broadcast import Broadcast, Shown, Template
 from responder.core.estimate import Counts
 from responder.core.points import Point, Standing, Status
+from responder.store.desk import Host
 from responder.store.snapshot import View
 
 
@@ -46,10 +47,25 @@ class Points(Protocol):
         """Set the point, if it is as it was `seen`."""
         ...
 
+    def put(
+        self, connection: Connection, id: str, status: Status, opens: str, closes: str, operator: Operator,
+        now: datetime, decision: str, seen: int,
+    ) -> Point:  # fmt: skip
+        """Set the point with exactly these times, ISO 8601 or ""; none that has passed."""
+        ...
+
     def confirm(
         self, connection: Connection, id: str, operator: Operator, now: datetime, decision: str, seen: int
     ) -> Point:
         """It is still what it is said to be."""
+        ...
+
+
+class Questions(Protocol):
+    """Asks hosts."""
+
+    def ask_host(self, connection: Connection, host: Host, point: Point, version: int, now: datetime) -> None:
+        """A question to `host` with digits of its own, by text, in the caller's transaction."""
         ...
 
 
@@ -64,9 +80,9 @@ class Broadcasts(Protocol):
 
     def order(
         self, connection: Connection, operator: Operator, template: Template, to: Sequence[str], counts: Counts,
-        now: datetime, how: str,
+        now: datetime, how: str, shown: Shown,
     ) -> Broadcast:  # fmt: skip
-        """Submit it; it waits for a second person."""
+        """Submit what was `shown`; it waits for a second person. Raises Meanwhile if it would be another by now."""
         ...
 
     def waiting(self, operator: Operator, id: int) -> tuple[Broadcast, int]:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,7 +10,7 @@ from sqlalchemy.engine import Connection
 
 from responder.actions.desk.needs import Broadcasts, Points
 from responder.core.access import Operator, Permission, holds, may
-from responder.core.broadcast import Broadcast, Template
+from responder.core.broadcast import Broadcast, Shown, Template
 from responder.core.clerk import Clerk
 from responder.core.estimate import Counts
 from responder.core.orders import BECOMES, EVERYONE, Order, Verb
@@ -76,7 +76,8 @@ class Wishes:
         match Verb(command["verb"]):
             case Verb.SEND:
                 template = Template(command["template"])
-                new = self.broadcasts.order(connection, operator, template, command["to"], counts, now, how)
+                shown = Shown(**command["shown"])
+                new = self.broadcasts.order(connection, operator, template, command["to"], counts, now, how, shown)
                 return clerk.say("submitted", id=str(new.id))
             case Verb.APPROVE:
                 id, version = command["id"], command["version"]
@@ -96,7 +97,9 @@ class Wishes:
         return standing(point, clerk.now, clerk.zone, self.stale_after)
 
     def overtaken(self, connection: Connection, command: Command, clerk: Clerk) -> str:
-        """Somebody was faster: what the point is now."""
+        """Somebody was faster: what the point is now; of a broadcast, that it would be another."""
+        if "point" not in command:
+            return clerk.say("changed")
         known = current_point(connection, command["point"])
         if known is None:
             return clerk.say("dropped")
@@ -117,8 +120,8 @@ class Wishes:
             "text": seen.texts.get(clerk.wording.code) or next(iter(seen.texts.values())),
         }
         command: Command = {
-            "verb": order.verb, "point": id, "number": order.number, "closes": order.closes, "version": seen.version,
-            "exercise": seen.exercise,
+            "verb": order.verb, "point": id, "number": order.number, "version": seen.version,
+            "opens": _iso(seen.after.opens), "closes": _iso(seen.after.closes), "exercise": seen.exercise,
         }  # fmt: skip
         if seen.exercise:
             return Plan(clerk.say("echo_played", **values), command)
@@ -126,9 +129,10 @@ class Wishes:
 
     def _set(self, connection: Connection, command: Command, operator: Operator, clerk: Clerk, how: str) -> str:
         status = BECOMES[Verb(command["verb"])]
-        point = self.points.change(
-            connection, command["point"], status, command["closes"], operator, clerk.now, how, command["version"]
-        )
+        point = self.points.put(
+            connection, command["point"], status, command["opens"], command["closes"], operator, clerk.now, how,
+            command["version"],
+        )  # fmt: skip
         values = {
             "point": clerk.name(command["number"], point),
             "state": clerk.state(self.standing(point, clerk)),
@@ -178,12 +182,17 @@ class Wishes:
         new, counts = self.broadcasts.foresee(operator, template, to, clerk.now)
         count = clerk.count(sum(counts.values()))
         says = clerk.say("send", count=count, target=target, text=_text(new, clerk))
-        return Plan(says, {"verb": Verb.SEND, "template": template, "to": to})
+        shown = asdict(Shown(new.corrects, new.exercise, dict(new.texts), new.created_at))
+        return Plan(says, {"verb": Verb.SEND, "template": template, "to": to, "shown": shown})
 
     def _approving(self, order: Order, operator: Operator, clerk: Clerk) -> Plan:
         found, recipients = self.broadcasts.waiting(operator, order.number or 0)
         values = {"id": str(found.id), "who": found.editors[-1] if found.editors else found.operator}
-        says = clerk.say("approve", count=clerk.count(recipients), text=_text(found, clerk), **values)
+        shown = {**values, "count": clerk.count(recipients), "text": _text(found, clerk)}
+        is_free = not found.written or found.template == Template.FREE
+        if is_free or not clerk.fits("approve", **shown):  # nobody approves what they have not read
+            return Plan(clerk.say("unread", id=str(found.id)))
+        says = clerk.say("approve", **shown)
         return Plan(says, {"verb": Verb.APPROVE, "id": found.id, "version": found.version})
 
     def _stopping(self, order: Order, operator: Operator, clerk: Clerk) -> Plan:
@@ -198,6 +207,11 @@ class Wishes:
 def packed(command: Command) -> str:
     """A command as it is stored."""
     return json.dumps(command, ensure_ascii=False)
+
+
+def _iso(at: datetime | None) -> str:
+    """The very time that was shown: "20:00" would be tomorrow's once it has passed."""
+    return at.isoformat() if at else ""
 
 
 def is_overtaken(problem: Problem) -> bool:
