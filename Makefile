@@ -5,7 +5,7 @@ BIN := .venv/bin
 ARGS ?=
 
 .PHONY: help install demo test postgres slow browser shots check segments crash machine load faults fuzz restore proxy \
-	audio modem orders kit failover bench profile sbom audit lock clean
+	audio modem modemkills orders kit failover bench profile sbom audit lock clean
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## / - /'
 
@@ -80,12 +80,14 @@ audio: install ## what is played to callers, spoken by the real espeak-ng (apt-g
 		"apt-get install --no-install-recommends espeak-ng"; exit 1; }
 	@$(BIN)/python -m pytest -m audio $(ARGS)
 
-modem: install ## the real gammu-smsd on a dummy phone, and kill -9 at random (needs gammu, gammu-smsd, libdbd-sqlite3)
+modem: install ## the real gammu-smsd on a dummy phone (needs gammu, gammu-smsd, libdbd-sqlite3)
 	@for needed in gammu gammu-smsd; do command -v $$needed >/dev/null || { echo "make modem: there is no $$needed." \
 		"On Debian or Ubuntu: apt-get install --no-install-recommends gammu gammu-smsd libdbd-sqlite3"; exit 1; }; done
 	@$(BIN)/python -m pytest -m slow tests/modem $(ARGS)
 	@$(BIN)/python -m tests.modem.transcript
-	@$(BIN)/python -m tests.modem.kills
+
+modemkills: install ## kill -9 at random while texts come in and go out by the modem (about 7 minutes)
+	@$(BIN)/python -m tests.modem.kills $(ARGS)
 
 orders: install ## an operator closes a point by text, by keypad, a broadcast with a second person, a host is asked
 	@$(BIN)/python -m tests.orders.transcript $(ARGS)

@@ -215,6 +215,11 @@ class FakeTwilio:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._server.shutdown(0.01)
+        for _ in range(
+            3
+        ):  # what was taken in at the last moment, and what was broken off, is closed in a round of its own
+            await asyncio.sleep(0.01)
+            self._hush()
 
     # What a test tells it and asks it
 
