@@ -14,6 +14,7 @@ from flask import Flask
 
 from responder.actions import exercise, load, signin, staff
 from responder.app import create_app
+from responder.core import onetime
 from responder.core.access import Operator, Role, sends
 from responder.core.broadcast import State
 from responder.core.exercise import UNDER_WAY
@@ -85,7 +86,7 @@ class Bed:
         with self.service.database.read() as connection:
             known = accounts.credentials(connection, person.name)
         assert known is not None
-        step = max(int(self.service.clock().timestamp()) // signin.STEP, known.totp_step + 1)
+        step = max(int(self.service.clock().timestamp()) // onetime.STEP, known.totp_step + 1)
         return pyotp.TOTP(person.secret).generate_otp(step)
 
     def begin_exercise(self) -> None:
