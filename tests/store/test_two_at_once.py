@@ -336,7 +336,7 @@ def test_a_door_that_a_message_would_have_named_is_not_forgotten_if_the_next_one
         return found
 
     monkeypatch.setattr(outbox, "known_answers", read)
-    monkeypatch.setattr(outbox, "sending", lambda connection: connection.execute(
+    monkeypatch.setattr(outbox, "sending", lambda connection, *_: connection.execute(
         text("SELECT id, priority, kind, texts, fallback FROM broadcasts WHERE id = :id"), {"id": made + 1}).all()
     )  # fmt: skip
     ready = store.service.deliverer("a").take_up("text", 10)
