@@ -244,7 +244,7 @@ def _echo(said: str, case: Case) -> Iterator[Finding]:
     """No more of somebody's own words comes back than SAID characters in a row; our own next word may begin as theirs
     goes on.
     """
-    heard, long = clean(_heard(case)), SAID + 6
+    heard, long = clean(_heard(case)), SAID + 4
     if len(heard) < long:
         return
     for start in range(len(said) - long + 1):

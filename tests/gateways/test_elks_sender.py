@@ -163,7 +163,8 @@ def answering(*answers: tuple[int, str]) -> Callable[[Work], Any]:
             return web.Response(status=status, text=body)
 
         async def run() -> Any:
-            site = await asyncio.get_running_loop().create_server(web.Server(answer), "127.0.0.1", 0)
+            server = web.Server(answer)
+            site = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
             port = site.sockets[0].getsockname()[1]
             sender = ElksSender(
                 USERNAME, PASSWORD, f"http://127.0.0.1:{port}", Paths(URL, SECRET), NUMBER, NUMBER, 4, 2
@@ -174,6 +175,8 @@ def answering(*answers: tuple[int, str]) -> Callable[[Work], Any]:
                 return error
             finally:
                 await sender.close()
+                await server.shutdown(0.01)
+                await asyncio.sleep(0)
                 site.close()
 
         return asyncio.run(run())

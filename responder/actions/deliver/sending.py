@@ -109,9 +109,10 @@ class Deliverer(TakingUp, FindingOut, LookingAround):
         """Wait for every request under way, and store what became of it."""
         while self._under_way:
             await asyncio.wait(self._under_way)
+        self.flush()  # whoever ends us may not wait for what is being looked up
         if self._finding is not None:
             await self._finding
-        self.flush()
+            self.flush()
 
     def start_some(self) -> int:
         """Take up what may go now and begin to send it; how many. Raises StoreAway."""
