@@ -34,7 +34,7 @@ def add(console: Blueprint, desk: Desk) -> None:
     service = desk.service
     database, vault, settings = service.database, service.vault, service.settings
 
-    def number(sealed: bytes) -> str:
+    def phone(sealed: bytes) -> str:
         try:
             return masked(vault.open(sealed))
         except ValueError:
@@ -46,7 +46,7 @@ def add(console: Blueprint, desk: Desk) -> None:
         mine = [one.point for one in known if desk.may(Permission.POINT, one.point.district)]
         form.point.choices = [(one.id, f"{one.name}, {one.district}" if one.district else one.name) for one in mine]
         found = action.listed(database, desk.operator)
-        return render_template("hosts.html", form=form, hosts=found, number=number, changes={one.id for one in mine})
+        return render_template("hosts.html", form=form, hosts=found, phone=phone, changes={one.id for one in mine})
 
     @console.get("/hosts")
     @access(Permission.VIEW)
@@ -57,9 +57,9 @@ def add(console: Blueprint, desk: Desk) -> None:
     @access(Permission.POINT)
     def host_add() -> AnyResponse | tuple[str, int]:
         form, allowed = HostForm(), countries(settings.subscribe_countries)
-        point, name, phone = form.point.data or "", form.name.data or "", form.number.data or ""
+        point, name, number = form.point.data or "", form.name.data or "", form.number.data or ""
         try:
-            action.add(database, vault, desk.operator, point, name, phone, allowed, desk.now)
+            action.add(database, vault, desk.operator, point, name, number, allowed, desk.now)
         except action.BadHost as problem:
             form.blame(problem, "number" if "number" in problem.phrase.values else "")
             return page(form), 422

@@ -74,7 +74,7 @@ def add(console: Blueprint, desk: Desk) -> None:
         waiting = {one.person for one in senders if not one.why_not} - done
         text = render_template(
             "inbox_group.html", group=group, senders=senders[:SHOWN], hidden=max(0, len(senders) - SHOWN), name=name,
-            answer=answer, chosen=chosen, waiting=len(waiting), language=_tongue(group, chosen),
+            answer=answer, chosen=chosen, waiting=len(waiting), tongue=_tongue(group, chosen),
         )  # fmt: skip
         return Response(text, status)
 

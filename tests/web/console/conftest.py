@@ -4,10 +4,12 @@ import re
 import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar
 
 import pytest
 from argon2 import PasswordHasher
+from flask import Flask
 from flask.testing import FlaskClient
 from jinja2.bccache import Bucket, BytecodeCache
 from werkzeug.test import TestResponse
@@ -127,9 +129,19 @@ class Compiled(BytecodeCache):
         self.kept[bucket.key] = bucket.bytecode_to_string()
 
 
+def nothing_hidden(app: Flask, context: dict[str, Any]) -> None:
+    """What a page is given hides nothing that every template may use: a part of another page would find it instead."""
+    for_all: dict[str, Any] = {}
+    Flask.update_template_context(app, for_all)
+    hidden = context.keys() & for_all.keys()
+    assert not hidden, f"a page is given {sorted(hidden)}, which every template has already"
+    context.update(for_all)
+
+
 @pytest.fixture
 def console(start: Callable[..., Running]) -> Iterator[Console]:
     """A console without points."""
     running = start()
     running.app.jinja_env.bytecode_cache = Compiled()
+    running.app.update_template_context = partial(nothing_hidden, running.app)  # type: ignore[method-assign]
     yield Console(running)
