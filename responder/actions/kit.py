@@ -27,8 +27,18 @@ from responder.store.broadcasts import add_line
 from responder.store.engine import Database
 from responder.store.kit_copy import as_one_file, still, write_copy
 from responder.store.kit_lists import listed
-from responder.store.kit_pack import DATABASE, ENV, KIT, RETURN, Part, pack, read_manifest, unpack
-from responder.store.kits import SUBJECT, Kit, KitError, add_kit, base_of, next_slot, save_base, this_kit
+from responder.store.kit_pack import DATABASE, ENV, KIT, RETURN, Part, pack, private_folder, read_manifest, unpack
+from responder.store.kits import (
+    SUBJECT,
+    Kit,
+    KitError,
+    add_kit,
+    base_of,
+    count_return,
+    next_slot,
+    save_base,
+    this_kit,
+)  # fmt: skip
 from responder.store.vault import Vault
 
 STRENGTH = 3  # of 4, as zxcvbn judges
@@ -82,7 +92,7 @@ def make(
     check_passphrase(passphrase)
     _refuse(file, force)
     _up_to_date(database)
-    with hidden_beside(file) as copy, hidden_beside(file) as sealed:
+    with _unsealed() as copy, hidden_beside(file) as sealed:
         with still(database) as old:
             if this_kit(old):
                 raise KitError("this is a laptop's own database: `responder kit return` packs it")
@@ -95,6 +105,8 @@ def make(
         }  # fmt: skip
         pack(sealed, passphrase, KIT, manifest, [(DATABASE, copy), *_parts(settings, printed)])
         with database.write() as connection:  # before the file has its name: whatever kit there is, is known here
+            if next_slot(connection) != kit.base["slot"]:
+                raise KitError("another kit was made at the same time, and would give out the same ids: make it again")
             add_kit(connection, kit)
             add_line(connection, now, who, "kit", f"{SUBJECT}{kit.id}", "", "")
         backup.put_in_place(sealed, file, force)
@@ -154,11 +166,11 @@ def pack_return(database: Database, who: str, now: datetime, file: Path, passphr
     begun = monotonic()
     check_passphrase(passphrase)
     _refuse(file, force)
-    with database.read() as connection:
-        kit = this_kit(connection)
+    with database.write() as connection:
+        kit = count_return(connection)
     if kit is None:
         raise KitError("this database was not made by `responder kit open`: only such a one comes back")
-    with hidden_beside(file) as copy, hidden_beside(file) as sealed:
+    with _unsealed() as copy, hidden_beside(file) as sealed:
         copy_sqlite(backup.file_of(database), copy)
         revision, rows = check_sqlite(copy), backup.rows_of_sqlite(copy)
         manifest = {
@@ -168,6 +180,15 @@ def pack_return(database: Database, who: str, now: datetime, file: Path, passphr
         pack(sealed, passphrase, RETURN, manifest, [(DATABASE, copy)])
         backup.put_in_place(sealed, file, force)
     return Made(kit.id, file, file.stat().st_size, rows, monotonic() - begun)
+
+
+@contextmanager
+def _unsealed() -> Iterator[Path]:
+    """A file for what is not sealed yet, on a disk of this computer: a kit may go to a stick that anybody reads."""
+    with private_folder("kit") as folder:
+        path = folder / DATABASE
+        path.touch(mode=0o600)
+        yield path
 
 
 def _refuse(file: Path, force: bool) -> None:
@@ -227,7 +248,7 @@ def _parts(settings: Settings, printed: paper.Paper) -> Iterator[Part]:
 
 def env_of(settings: Settings) -> str:
     """The laptop's `.env`: the server's settings without what is the server's alone, and without any secret but the
-    keys that numbers are read with.
+    keys that numbers are read with. Raises KitError for a value that no `.env` can hold.
     """
     lines = [
         f"# Of a kit. It needs {PACKAGE} {_version()} or newer. Numbers open with the keys here: keep it secret.",
@@ -245,6 +266,8 @@ def env_of(settings: Settings) -> str:
             continue
         if name in (*SECRETS, *ELKS_SECRETS) and name not in ("number_key", "lookup_key"):
             continue
+        if "${" in str(value):  # which no quoting hides
+            raise KitError(f"{name.upper()} holds ${{, which an .env file takes for another variable: change it first")
         lines.append(f"{name.upper()}={_quoted(str(value))}")
     return "\n".join(lines) + "\n"
 

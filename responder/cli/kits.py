@@ -70,8 +70,8 @@ def kit_make(file: Path | None, folder: Path | None, keep: int | None, force: bo
     """
     if (file is None) is (folder is None) or (keep is not None and folder is None):
         raise click.UsageError("name a FILE, or a --folder (with --keep, if you like)")
-    settings, now = load_settings(), utc_now()
-    passphrase = _passphrase(new=True)
+    settings, passphrase = load_settings(), _passphrase(new=True)
+    now = utc_now()  # what happens while somebody types is in the kit, and before it
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         file = folder / kits.name_at(now)
@@ -134,11 +134,12 @@ def merge(file: Path, apply: bool) -> None:
     with closing(Database(settings.database_url)) as database:
         by = who(database)
         require(by, Permission.SEND)
+        typed = _passphrase(new=False) if merging.needs_passphrase(file) else ""
         terms = Terms(
             by.name, utc_now(), vault.fingerprint, lambda sealed: number(vault, sealed), settings.timezone,
             settings.retain_days * DAY,
         )  # fmt: skip
-        done = merging.merge(database, file, lambda: _passphrase(new=False), terms, apply)
+        done = merging.merge(database, file, lambda: typed, terms, apply)
     _say(_merged(done, settings, apply))
     if done.conflicts:
         sys.exit(CONFLICTS)

@@ -5,9 +5,11 @@ A kit holds `responder.db`, `env`, `lists/` and `flows/`; a return only the data
 
 import json
 import os
+import shutil
 import tarfile
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
@@ -22,6 +24,25 @@ FOLDERS = ("lists", "flows")
 _KINDS = {KIT: "a kit", RETURN: "what came back of a kit"}
 
 Part = tuple[str, Path | bytes]
+
+
+@contextmanager
+def private_folder(what: str) -> Iterator[Path]:
+    """A folder of ours alone for what is not sealed, on a disk of this computer. What killed ones left goes first."""
+    for old in Path(tempfile.gettempdir()).glob(f"responder-{what}-*-*"):
+        with suppress(OSError, ValueError):
+            if old.stat().st_uid == os.getuid() and not _is_alive(int(old.name.split("-")[2])):
+                shutil.rmtree(old, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=f"responder-{what}-{os.getpid()}-") as name:
+        yield Path(name)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def pack(to: Path, passphrase: str, kind: str, manifest: Mapping[str, Any], parts: Iterable[Part]) -> None:

@@ -2,11 +2,12 @@
 
 `base` is JSON. On both sides: slot; keys (fingerprint); points (id to [told, noted], digests); broadcasts (id to [here,
 there]); operators; highest (table to the server's highest id); first (table to the id after which the laptop's begin);
-marks (table to the highest id in the copy). On the laptop also stopped, codes and opened. Here, after a merge, also
-seen: how the laptop stood then.
+marks (table to the highest id in the copy). On the laptop also stopped, codes, opened and returns (a word for each that
+was packed, in order). Here, after a merge, also seen: how the laptop stood then.
 """
 
 import json
+import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
@@ -69,6 +70,15 @@ def save_base(connection: Connection, kit: Kit, merged_at: float | None) -> None
     """Note what is known of a kit now."""
     sql = text("UPDATE kits SET base = :base, merged_at = :merged WHERE id = :id")
     connection.execute(sql, {"base": json.dumps(kit.base, ensure_ascii=False), "merged": merged_at, "id": kit.id})
+
+
+def count_return(connection: Connection) -> Kit | None:
+    """On a laptop: its kit, with a new word that tells this return from the ones before it. None on a server."""
+    kit = this_kit(connection)
+    if kit:
+        kit.base["returns"] = [*kit.base.get("returns", ()), secrets.token_hex(4)]
+        save_base(connection, kit, None)
+    return kit
 
 
 def next_slot(connection: Connection) -> int:

@@ -1,5 +1,6 @@
 """Points, in a merge, and the numbers that they have on a phone."""
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -10,7 +11,7 @@ from sqlalchemy.engine import Connection
 from responder.core.merging import Settled, Verdict, judged, settled
 from responder.core.points import Point
 from responder.store.kits import SUBJECT, digests
-from responder.store.merging import Merging
+from responder.store.merging import CLOCKS_DIFFER, Merging
 from responder.store.queries import add_audit, read_points, save_points
 from responder.store.watching import NOTED, add_quiet_line, save_note
 
@@ -23,7 +24,7 @@ def merge_points(m: Merging, zone: str) -> None:
     met |= m.seen.get("points", {})
     here = {point.id: (point, version) for point, version in read_points(m.here)}
     seen: dict[str, list[list[str]]] = {}
-    for there, _ in read_points(m.there):
+    for there in (_of_now(m, point) for point, _ in read_points(m.there)):
         before_here, before_there = met.get(there.id, (["", ""], ["", ""]))
         known = here.get(there.id)
         if known is None:
@@ -48,6 +49,8 @@ def _meet(
     here, version = known
     now_here, now_there = digests(here), digests(there)
     verdicts = [judged(*four) for four in zip(before[0], now_here, before[1], now_there, strict=True)]
+    if verdicts[0] is Verdict.TAKE and _was_confirmed_since(m, here, there):
+        verdicts[0] = Verdict.CONFLICT
     after = settled(here, there, verdicts[0], verdicts[1])
     _save(m, here, version, after)
     _list(m, here, there, after, zone)
@@ -56,6 +59,19 @@ def _meet(
         if verdict is Verdict.TAKE or now_here[n] == now_there[n]:
             known_here[n] = now_there[n]
     return [known_here, now_there]
+
+
+def _was_confirmed_since(m: Merging, here: Point, there: Point) -> bool:
+    """Whether somebody has said here, after it was changed there, that it is as it stands here."""
+    if here.confirmed_at is None or here.confirmed_at.timestamp() <= m.theirs.made_at:
+        return False
+    return there.confirmed_at is None or there.confirmed_at < here.confirmed_at
+
+
+def _of_now(m: Merging, there: Point) -> Point:
+    """Without a confirmation that is dated in the future."""
+    is_ahead = there.confirmed_at is not None and there.confirmed_at.timestamp() > m.stamp + CLOCKS_DIFFER
+    return replace(there, confirmed_at=None) if is_ahead else there
 
 
 def _save(m: Merging, here: Point, version: int, after: Settled) -> None:

@@ -12,18 +12,22 @@ class Rule(NamedTuple):
 
 
 RULES = (
-    Rule("suppressions", "each STOPP; a START there lifts the STOPP that both sides knew",
+    Rule("suppressions", "each STOPP; a START there lifts the STOPP that both sides knew and nobody said again",
          "START or JA on one side and a STOPP on the other that it did not know: STOPP holds"),
     Rule("subscriptions", "new ones, unless the number said STOPP; those ended there end here, those ended here stay"
-         " ended; what they were told: the later of the two", "JA there, STOPP here"),
+         " ended, unless they said JA there and nothing here; what they were told: the later of the two",
+         "JA on one side, STOPP or the end of it on the other: it has ended"),
     Rule("turns", "new ones, with what their senders must hear of; none of a number that said STOPP", ""),
     Rule("points", "what changed there alone, as a new version here, and a push; of two confirmations the later",
-         "changed on both sides to different things; what residents are told and what operators note apart"),
+         "changed on both sides to different things, or confirmed here as it is after it was changed there; what"
+         " residents are told and what operators note apart"),
     Rule("audit", "each line, as it was written there", ""),
     Rule("broadcasts", "new ones, and what changed there alone; nothing of them goes out from here by itself: one that"
-         " was going out is paused, one with a time has none, a push is over",
+         " was going out is paused, one with a time has none, a push is over; one that is done there is paused if"
+         " messages of it wait here",
          "changed on both sides"),
-    Rule("deliveries", "new ones, as history; what was in hand is unknown, what a push had queued is superseded", ""),
+    Rule("deliveries", "new ones, as history; what was in hand is unknown, what a push had queued is superseded; what"
+         " waits here and has gone out there does not wait any more", ""),
     Rule("aliases", "new ones, and those taken away there", "the word stands for another place here"),
     Rule("handled", "new ones", ""),
     Rule("notes", "each line of the shift log", ""),

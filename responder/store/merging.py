@@ -1,12 +1,14 @@
 """What a merge has in hand: both databases, what each knew of the other, and what was found."""
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
-from sqlalchemy import ColumnElement, Table, text
+from sqlalchemy import ColumnElement, Table, func, select, text
 from sqlalchemy.engine import Connection
 from sqlmodel import SQLModel
 
@@ -15,6 +17,7 @@ from responder.store.kits import Kit
 from responder.store.move import batches
 
 SOME = 500  # values of an IN
+CLOCKS_DIFFER = 300.0  # seconds by which two clocks may, before anything is made of it
 Row = dict[str, Any]
 
 
@@ -54,9 +57,33 @@ class Merging:
         return self.now.timestamp()
 
     @property
+    def met_broadcasts(self) -> dict[str, list[str]]:
+        """Broadcast to [here, there]: how it stood when both sides last knew of each other."""
+        return dict(self.seen.get("broadcasts", self.theirs.base["broadcasts"]))
+
+    @property
     def since(self) -> float:
         """Until when both sides knew what the other did."""
         return float(self.seen.get("until", self.theirs.made_at))
+
+    @cached_property
+    def since_there(self) -> float:
+        """The same by the laptop's clock, if that was behind: before the first thing that was done there."""
+        first = min((float(at) for at in self._first_there() if at), default=math.inf)
+        return first - 1 if first <= self.since else self.since
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the laptop's clock was: something was done there before it was made."""
+        return self.since_there < self.theirs.made_at - 1
+
+    def _first_there(self) -> Iterator[float | None]:
+        line = SQLModel.metadata.tables["audit"].c
+        at = self.there.execute(select(func.min(line.at)).where(line.id > self.mark("audit"))).scalar()
+        yield at.timestamp() if at else None
+        mark = max(self.theirs.base["first"]["deliveries"], self.seen.get("marks", {}).get("deliveries", 0))
+        sql = text("SELECT min(claimed_at) FROM deliveries WHERE id > :mark AND claimed_at > 0")
+        yield self.there.execute(sql, {"mark": mark}).scalar()
 
     def mark(self, table: str) -> int:
         """The highest id of a table there that was dealt with."""
@@ -93,6 +120,16 @@ def found(
         for some in batches(connection, table(name), where if more is None else where & more):
             rows += some
     return rows
+
+
+def newest(side: Connection) -> float:
+    """When anything last happened to a resident, in seconds since 1970; 0 if nothing ever did."""
+    return max(float(side.execute(text(sql)).scalar() or 0.0) for sql in _NEWEST)
+
+
+_NEWEST = (
+    "SELECT max(at) FROM turns", "SELECT max(said_at) FROM subscriptions", "SELECT max(claimed_at) FROM deliveries",
+)  # fmt: skip
 
 
 def suppressed(connection: Connection) -> dict[bytes, float]:

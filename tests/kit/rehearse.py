@@ -66,7 +66,11 @@ def prepared(database: Database, rows: int) -> None:
     with database.write() as connection:
         fill(connection, rows)
         ago = (utc_now() - NOW - timedelta(hours=1)).total_seconds()
-        for sql in ("DELETE FROM kits", "UPDATE exercises SET current = NULL, ended_at = 1"):
+        for sql in (
+            "DELETE FROM kits",
+            "DELETE FROM leases WHERE name = 'keys'",
+            "UPDATE exercises SET current = NULL, ended_at = 1",
+        ):
             connection.execute(text(sql))
         for table, column in (("turns", "at"), ("deliveries", "created_at"), ("subscriptions", "created_at")):
             connection.execute(text(f"UPDATE {table} SET {column} = {column} + :ago"), {"ago": ago})
