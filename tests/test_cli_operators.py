@@ -73,3 +73,26 @@ def test_a_reporter_is_given_districts(here: Path, monkeypatch: pytest.MonkeyPat
     assert "bo\treporter\tactive\tFarsta, Bromma\tby anna" in said("list")
     said("add", "cilla", "--role", "admin")
     assert "nobody changes their own role" in said("role", "anna", "viewer", fails=True)
+
+
+def test_a_phone_is_given_changed_and_removed(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = token(said("add", "anna", "--role", "admin"))
+    assert "sign in first" in said("phone", "anna", "+46700000101", fails=True)
+    monkeypatch.setenv("RESPONDER_TOKEN", mine)
+    assert said("list").endswith("\t-\n")
+    assert said("phone", "anna", "+46 70-000 01 01") == "anna: +4670*****01\n"
+    assert said("list").endswith("\t+4670*****01\n")
+    assert said("phone", "anna", "+46700000102") == "anna: +4670*****02\n"
+    assert said("phone", "anna", "--remove") == "anna: no phone\n" and said("list").endswith("\t-\n")
+    assert "is not in international form" in said("phone", "anna", "0700000101", fails=True)
+    assert "no account is called 'carl'" in said("phone", "carl", "+46700000101", fails=True)
+
+
+@pytest.mark.parametrize("words", [(), ("+46700000102", "--remove"), ("",), ("", "--remove")])
+def test_a_phone_is_never_removed_by_what_was_left_out(
+    here: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("RESPONDER_TOKEN", token(said("add", "anna", "--role", "admin", "--phone", "+46700000101")))
+    fails = words != ("", "--remove")
+    said("phone", "anna", *words, fails=fails)
+    assert said("list").endswith("\t+4670*****01\n" if fails else "\t-\n")

@@ -411,11 +411,16 @@ class Announcer:
         after(was.state, Step.STOP)
         return was
 
-    def stop_in(self, connection: Connection, operator: Operator, id: int, now: datetime, how: str) -> Broadcast:
-        """Send nothing more of it, ever."""
+    def stop_in(
+        self, connection: Connection, operator: Operator, id: int, version: int, now: datetime, how: str
+    ) -> Broadcast:
+        """Send nothing more of it, ever. Raises Otherwise if it says something else than in `version`."""
         require(operator, Permission.SEND)
         with _clashes(id):
-            return self._stopped(connection, operator, self._read(connection, id), now, how)
+            was = self._read(connection, id)
+            if was.version != version:
+                raise Otherwise("something has changed meanwhile; order it again")
+            return self._stopped(connection, operator, was, now, how)
 
     def _ordered(
         self, connection: Connection, operator: Operator, template: Template, to: Sequence[str], now: datetime

@@ -356,7 +356,7 @@ def _waited(connection: Connection, scopes: Sequence[str], now: float) -> dict[s
     for scope in scopes:
         count, last = store.failures(connection, scope)
         counts[scope] = still_counts(count, last, now)
-        wait = last + wait_after(scope, counts[scope]) - now
+        wait = min(last, now) + wait_after(scope, counts[scope]) - now  # a clock that was set back keeps nobody out
         if wait > 0:
             raise TooManyAttempts(ceil(wait))
     return counts

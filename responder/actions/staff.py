@@ -16,9 +16,9 @@ from responder.core.problem import Problem
 from responder.core.words import clean
 from responder.store import accounts as store
 from responder.store.broadcasts import add_line
-from responder.store.desk import set_paper_codes
+from responder.store.desk import drop_wishes_of, set_paper_codes
 from responder.store.engine import Database
-from responder.store.vault import Vault
+from responder.store.vault import Vault, masked
 
 PAPER_CODES = 20  # on a printed list
 _NAME = re.compile(r"[a-z0-9åäö][a-z0-9åäö._@-]{0,39}")
@@ -79,9 +79,8 @@ def add(
 
     A bare shell adds the first account, an admin, and no other.
     """
-    name, phone = _checked_name(name), phone.strip()
-    phone = _checked_phone(phone) if phone else ""
-    sealed, phone_hash = (vault.seal(phone), vault.newest(phone)) if phone else (b"", b"")
+    name, phone = _checked_name(name), _checked_phone(phone)
+    sealed, phone_hash = _hidden(vault, phone)
     token = secrets.token_urlsafe(32) if with_token else ""
     account = Operator(name, role, _checked_districts(role, districts), created_by=operator.name)
     with database.write() as connection:
@@ -130,6 +129,32 @@ def set_role(
         store.set_role(connection, name, role, held)
         before = _json(role=was.role, districts=was.districts)
         _line(connection, operator, "role", name, before, _json(role=role, districts=held), now)
+
+
+def set_phone(database: Database, vault: Vault, operator: Operator, name: str, phone: str, now: datetime) -> str:
+    """Give an account another phone, "" for none; it, masked. From the one before nobody orders anything as them any
+    more, and what they have ordered and not yet confirmed is void. Raises BadPhone, BadAccount or Forbidden.
+    """
+    require(operator, Permission.OPERATORS)
+    phone = _checked_phone(phone)
+    sealed, phone_hash = _hidden(vault, phone)
+    with database.write() as connection:
+        was = _enabled(connection, name).phone_sealed
+        if not was and not phone:
+            return ""
+        store.set_credentials(connection, name, phone_sealed=sealed, phone_hash=phone_hash)
+        drop_wishes_of(connection, name)
+        before, after = masked_phone(vault, was), masked_phone(vault, sealed)
+        _line(connection, operator, "change phone", name, _json(phone=before), _json(phone=after), now)
+    return after
+
+
+def masked_phone(vault: Vault, sealed: bytes) -> str:
+    """A sealed phone as people may see it: "+4670*****05"; "" for none, "***" if its key is gone."""
+    try:
+        return masked(vault.open(sealed)) if sealed else ""
+    except ValueError:
+        return masked("")
 
 
 def disable(database: Database, operator: Operator, name: str, now: datetime) -> None:
@@ -198,6 +223,9 @@ def _checked_name(name: str) -> str:
 
 
 def _checked_phone(phone: str) -> str:
+    phone = phone.strip()
+    if not phone:
+        return ""
     try:
         number = phonenumbers.parse(phone, None)
     except phonenumbers.NumberParseException:
@@ -207,6 +235,11 @@ def _checked_phone(phone: str) -> str:
     if not phonenumbers.is_possible_number(number):
         raise BadPhone("phone '{phone}' cannot be a number; check its digits", phone=phone)
     return str(phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164))
+
+
+def _hidden(vault: Vault, phone: str) -> tuple[bytes, bytes]:
+    """(sealed, keyed hash) of a phone; nothing of none."""
+    return (vault.seal(phone), vault.newest(phone)) if phone else (b"", b"")
 
 
 def _checked_districts(role: Role, districts: Sequence[str]) -> tuple[str, ...]:

@@ -131,6 +131,23 @@ def operator_role(name: str, role: str, districts: tuple[str, ...]) -> None:
     click.echo(f"{name}: {role}")
 
 
+@operator.command(name="phone")
+@click.argument("name")
+@click.argument("number", default="")
+@click.option("--remove", is_flag=True, help="They have no phone any more.")
+@_plainly
+def operator_phone(name: str, number: str, remove: bool) -> None:
+    """Give an account another phone: NUMBER in international form, such as +46701234567. The one before orders nothing
+    any more.
+    """
+    if bool(number) is remove:
+        raise click.UsageError("give either a number or --remove")
+    settings = load_settings()
+    database, vault = Database(settings.database_url), vault_of(settings)
+    phone = staff.set_phone(database, vault, who(database), name, number, utc_now())
+    click.echo(f"{name}: {phone or 'no phone'}")
+
+
 @operator.command(name="disable")
 @click.argument("name")
 @_plainly

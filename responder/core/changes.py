@@ -16,14 +16,15 @@ ACTIONS = (
     "draft", "schedule", "not sent", "resolve sent", "resolve resend", "alias", "alias removed", "answer", "dealt with",
     "reveal", "on duty", "off duty", "begin exercise", "end exercise", "add", "role", "disable", "token",
     "withdraw token", "invite", "choose password", "change password", "sign in", "sign out", "end sessions",
-    "enrol second factor", "use recovery code", "new recovery codes", "print codes", "add host", "remove host",
+    "enrol second factor", "use recovery code", "new recovery codes", "print codes", "change phone",
+    "wrong code", "wrong printed code", "add host", "remove host",
     "use gateway alone", "turn gateway off", "let gateways choose",
 )  # fmt: skip
 # The fields that lines hold, as pages name them; others stand as they are written.
 FIELDS = (
     *POINT_FIELDS, *(f.name for f in fields(Broadcast)), "districts", "role", "disabled", "ended", "name", "begun_by",
     "district", "period", "deadline", "signed_by", "signed_at", "alias", "address",
-    "codes", "point",
+    "codes", "point", "failures",
 )  # fmt: skip
 
 

@@ -35,6 +35,14 @@ def wait_after(scope: str, failures: int) -> float:
     return min(2.0 ** (failures - FREE), LONGEST_WAIT[scope[0]]) if failures >= FREE else 0.0
 
 
+def is_step(scope: str, failures: int) -> bool:
+    """Whether this failure is the first in a row, the first that somebody has to wait after, or the first after which
+    the wait grows no more.
+    """
+    before, wait = wait_after(scope, failures - 1), wait_after(scope, failures)
+    return failures == 1 or before == 0.0 < wait or before < wait == LONGEST_WAIT[scope[0]]
+
+
 def still_counts(count: int, last: float, now: float) -> int:
     """How many of `count` failures, the last of them at `last`, count at `now` (seconds)."""
-    return count if now - last <= FORGETS_AFTER else 0
+    return count if abs(now - last) <= FORGETS_AFTER else 0  # `last` may come later, by a clock that was set back

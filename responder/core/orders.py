@@ -105,7 +105,7 @@ def order(text: str) -> Order | None:
     verbs = [_VERBS[word] for word in words if word in _VERBS]
     if not verbs:
         return None
-    code, numbers = _code(digits)
+    code, numbers = _code(digits, verbs[0] in ABOUT_A_BROADCAST)
     if verbs[0] is Verb.SEND:
         return None if numbers or closes else _sending(tokens, words, code)
     others = [word for word in words if word not in _VERBS and word not in _FILLERS]
@@ -189,11 +189,14 @@ def _closing(folded: str, said: str) -> tuple[str, str]:
     return f"{int(hour):02d}:{int(minute):02d}", f"{said[: found.start()]} {said[found.end() :]}"
 
 
-def _code(digits: list[str]) -> tuple[str, list[str]]:
-    """(the one code among groups of digits or "", the other groups). Codes may be written in groups of their own."""
+def _code(digits: list[str], after_a_long_number: bool = False) -> tuple[str, list[str]]:
+    """(the one code among groups of digits or "", the other groups). Codes may be written in groups of their own.
+
+    `after_a_long_number`: of two groups that both may be one, the last is: the number of a broadcast grows that long.
+    """
     whole = [index for index, group in enumerate(digits) if len(group) in (TOTP_DIGITS, PAPER_DIGITS)]
-    if len(whole) == 1:
-        index = whole[0]
+    if len(whole) == 1 or (after_a_long_number and len(digits) == 2 == len(whole)):
+        index = whole[-1]
         return digits[index], digits[:index] + digits[index + 1 :]
     found = []
     for size, count in () if whole else _GROUPS:

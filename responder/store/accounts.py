@@ -149,7 +149,7 @@ def invited(connection: Connection, invite_hash: str) -> Credentials | None:
 
 def set_credentials(connection: Connection, name: str, **values: Any) -> None:
     """Change columns of the account: password_hash, totp_sealed, totp_step, recovery, token_hash, invite_hash,
-    invite_until, created_by, language.
+    invite_until, created_by, language, phone_sealed, phone_hash.
     """
     if "recovery" in values:
         values["recovery"] = json.dumps(list(values["recovery"]))

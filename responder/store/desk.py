@@ -5,13 +5,16 @@ Times are seconds since 1970, UTC. Nothing here decides.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import func, select, text
 from sqlalchemy.engine import Connection
 
 from responder.store.queries import Closing
-from responder.store.tables import many
+from responder.store.tables import AuditRow, many
+
+_AUDIT: Any = AuditRow.__table__.columns  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,12 @@ def set_paper_codes(connection: Connection, name: str, codes: str, was: str | No
     return connection.execute(text(sql), {"codes": codes, "name": name, "was": was}).rowcount > 0
 
 
+def lines_since(connection: Connection, subject: str, actions: Sequence[str], since: datetime) -> int:
+    """How many lines of the audit log, later than that, tell of one of `actions` on `subject`."""
+    lines = select(func.count()).where(_AUDIT.subject == subject, _AUDIT.action.in_(actions), _AUDIT.at > since)
+    return int(connection.execute(lines).scalar_one())
+
+
 # --- turns ------------------------------------------------------------------------------------------------------------
 
 
@@ -160,6 +169,11 @@ def drop_wishes(connection: Connection, keys: Sequence[bytes]) -> int:
     """Nothing is wished any more; how many were."""
     sql = text("DELETE FROM wishes WHERE key IN :keys").bindparams(many("keys", bytes))
     return connection.execute(sql, {"keys": list(keys)}).rowcount
+
+
+def drop_wishes_of(connection: Connection, operator: str) -> int:
+    """This account wishes nothing any more, from whatever phone or call; how much it did."""
+    return connection.execute(text("DELETE FROM wishes WHERE operator = :name"), {"name": operator}).rowcount
 
 
 def purge_wishes(connection: Connection, before: float, questions_before: float) -> None:

@@ -3,7 +3,6 @@
 Each turn is one transaction, as a text is: a retried turn is told the same again.
 """
 
-import json
 import logging
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -14,8 +13,8 @@ from sqlalchemy.engine import Connection
 
 from responder import metrics
 from responder.actions.desk.book import Book
-from responder.actions.desk.codes import Codes
-from responder.actions.desk.wishes import HOLDS_FOR, Plan, Wishes, is_overtaken, packed
+from responder.actions.desk.codes import BY, Codes
+from responder.actions.desk.wishes import HOLDS_FOR, Plan, Wishes, is_overtaken, packed, still_holds, unpacked
 from responder.core.access import Operator
 from responder.core.clerk import Clerk
 from responder.core.flow import Flow
@@ -36,7 +35,6 @@ from responder.store.watching import current_point
 
 log = logging.getLogger("responder.desk")
 REMEMBERED = 1000  # calls
-BY_CALL = "via telefon"  # what the audit log says of how something was decided
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +80,7 @@ class Calls:
             menu = self._standing(connection, state, names)
             plan = self._planned(connection, menu, inbound, hashes) if number else None
         try:
-            return self._turn(inbound, number, menu, plan, names)
+            return self._turn(inbound, number, menu, plan)
         except StoreAway as error:
             log.error("database away, nothing is done of %s: %s", inbound.id, error)
             return self._held(inbound, menu)
@@ -112,7 +110,7 @@ class Calls:
         if len(self._ours) > REMEMBERED:
             self._ours.popitem(last=False)
 
-    def _turn(self, inbound: Inbound, number: int, menu: Menu, plan: Plan | None, names: Sequence[str]) -> str:
+    def _turn(self, inbound: Inbound, number: int, menu: Menu, plan: Plan | None) -> str:
         """The document of a turn that is ours, after `number` others. Raises Clash, StoreAway."""
         now = self._clock()
         with self._db.write() as connection:
@@ -120,7 +118,7 @@ class Calls:
                 return before
             if desk.last_turn(connection, self._book.keys(inbound))[0] != number:
                 raise Clash
-            following = self._next(connection, inbound, menu, plan, names) if number else self._entered(menu)
+            following = self._next(connection, inbound, menu, plan) if number else self._entered(menu)
             document = self._said(connection, inbound, following, now)
         metrics.inbound(inbound.channel, "answered", "order")
         return document
@@ -148,15 +146,13 @@ class Calls:
             return None
         return self._wishes.plan(connection, Order(KEYS[keys], number=menu.number), operator, self._clerk(menu))
 
-    def _next(
-        self, connection: Connection, inbound: Inbound, menu: Menu, plan: Plan | None, names: Sequence[str]
-    ) -> Next:
+    def _next(self, connection: Connection, inbound: Inbound, menu: Menu, plan: Plan | None) -> Next:
         keys = inbound.text if inbound.keyed else ""
         hashes, clerk = self._vault.hashes(inbound.sender), self._clerk(menu)
         if not menu.means(keys):
             return self._again(connection, menu.mistaken(), clerk.say("key.mistake") if keys or inbound.text else "")
         if menu.step is Step.CODE:
-            return self._code(connection, inbound, menu, keys, names)
+            return self._code(connection, inbound, menu, keys)
         operator = self._codes.operator(connection, hashes, menu.operator)
         if operator is None:
             return self._again(connection, menu.to(Step.OVER), "")
@@ -167,9 +163,8 @@ class Calls:
                 return self._what(connection, inbound, menu, keys, plan, operator)
         return self._sure(connection, inbound, menu, keys, operator)
 
-    def _code(self, connection: Connection, inbound: Inbound, menu: Menu, keys: str, names: Sequence[str]) -> Next:
-        phone, stamp = self._vault.newest(inbound.sender), self._clock().timestamp()
-        operator = self._codes.take(connection, names, phone, inbound.channel, keys, stamp)
+    def _code(self, connection: Connection, inbound: Inbound, menu: Menu, keys: str) -> Next:
+        operator = self._codes.take(connection, inbound, keys, self._clock().timestamp())
         if operator is None:
             return self._again(connection, menu.after_wrong_code(), self._clerk(menu).say("key.wrong"))
         known = accounts.credentials(connection, operator.name)
@@ -208,12 +203,14 @@ class Calls:
         desk.drop_wishes(connection, wishes)
         if keys == "2" or wish is None:
             return Next(following, (clerk.say("dropped"), clerk.say("key.next")))
-        if wish.until < clerk.now.timestamp():
+        if not still_holds(wish, clerk.now):
             return Next(following, (clerk.say("late"), clerk.say("key.next")))
-        command = json.loads(wish.command)
+        command = unpacked(wish.command)
+        if command is None:
+            return Next(following, (clerk.say("changed"), clerk.say("key.next")))
         try:
             with connection.begin_nested():
-                says = self._wishes.do(connection, command, operator, {}, clerk, BY_CALL)
+                says = self._wishes.do(connection, command, operator, {}, clerk, BY[inbound.channel])
         except Problem as problem:
             says = self._wishes.refused(problem, clerk)
             if is_overtaken(problem):

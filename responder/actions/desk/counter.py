@@ -1,6 +1,5 @@
 """The desk: decides whether what came in is an operator's or a host's, and answers that. All else is a resident's."""
 
-import json
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -13,10 +12,10 @@ from sqlalchemy.engine import Connection
 from responder import metrics
 from responder.actions.desk.book import Book
 from responder.actions.desk.calls import Calls
-from responder.actions.desk.codes import Codes
+from responder.actions.desk.codes import BY, Codes
 from responder.actions.desk.hosts import Hosts
 from responder.actions.desk.needs import Broadcasts, Points, Questions
-from responder.actions.desk.wishes import HOLDS_FOR, Command, Plan, Wishes, is_overtaken, packed
+from responder.actions.desk.wishes import HOLDS_FOR, Command, Plan, Wishes, is_overtaken, packed, still_holds, unpacked
 from responder.core.access import Operator
 from responder.core.clerk import Clerk
 from responder.core.estimate import Counts
@@ -38,9 +37,9 @@ from responder.store.vault import Vault
 log = logging.getLogger("responder.desk")
 
 LOOK_EVERY = 10.0  # seconds between two looks at whose phones are known, at most
+LOOK_SOONER = 1.0  # where a phone that is not known orders something: it may have been given to somebody just now
 TOO_LATE = 3600.0  # seconds for which somebody is told that their wish has run out; after that JA is a resident's
 ATTEMPTS = 5
-BY_TEXT = "via sms"  # what the audit log says of how something was decided
 
 
 @dataclass(frozen=True)
@@ -80,11 +79,12 @@ class Desk:
         self._calls = Calls(flow, manner, database, vault, clock, self._book, self._codes, self._wishes)
         self._known: frozenset[bytes] = frozenset()
         self._looked: float | None = None
+        self._in_vain = False  # whether the last look was
         self._looking = threading.Lock()
 
     def respond(self, inbound: Inbound) -> str:
         """The document that answers an operator or a host; "" if it is for whoever answers residents."""
-        if not self._knows(inbound.sender):
+        if not self._knows(inbound):
             return ""
         try:
             for _ in range(ATTEMPTS):
@@ -101,19 +101,29 @@ class Desk:
         """Learn whose phones are known. Raises StoreAway."""
         with self._db.read() as connection:
             self._known = frozenset(desk.phones(connection))
-        self._looked = monotonic()
+        self._looked, self._in_vain = monotonic(), False
 
-    def _knows(self, sender: str) -> bool:
+    def _knows(self, inbound: Inbound) -> bool:
         """Whether the sender may be an operator or a host: decided in memory, so that residents pay nothing for it."""
-        due = self._looked is None or monotonic() - self._looked > LOOK_EVERY
+        self._look_after(LOOK_EVERY)
+        if not self._is_known(inbound.sender) and not self._in_vain and _hurries(inbound):
+            self._look_after(LOOK_SOONER)
+        return self._is_known(inbound.sender)
+
+    def _look_after(self, seconds: float) -> None:
+        """Look once more, if that is longer ago."""
+        due = self._looked is None or monotonic() - self._looked > seconds
         if due and self._looking.acquire(blocking=False):
             try:
                 self._looked = monotonic()  # also if it is in vain: nobody waits for it again and again
                 self.look()
             except StoreAway as error:
+                self._in_vain = True
                 log.warning("whose phones are known is as it was: %s", error)
             finally:
                 self._looking.release()
+
+    def _is_known(self, sender: str) -> bool:
         if not self._known or not sender.startswith("+"):
             return False
         return not self._known.isdisjoint(self._vault.hashes(sender))
@@ -209,7 +219,7 @@ class Desk:
         body = without_code(inbound.text, wanted.code)
         stamp = now.timestamp()
         with self._db.read() as connection:  # to count a million must not keep residents waiting
-            seems = self._codes.fits(connection, caller.names, wanted.code, stamp)
+            seems = self._codes.fits(connection, inbound, wanted.code, stamp)
             if seems:
                 plan = self._planned(connection, wanted, seems)
         refusal = self._clerk(caller.language).say("not_done")
@@ -217,8 +227,7 @@ class Desk:
         with self._db.write() as connection:
             if before := self._book.again(connection, inbound):
                 return before
-            phone = self._vault.newest(inbound.sender)
-            operator = self._codes.take(connection, caller.names, phone, inbound.channel, wanted.code, stamp)
+            operator = self._codes.take(connection, inbound, wanted.code, stamp)
             if operator is None:  # nobody learns why
                 return self._unproved(connection, inbound, refusal, now, capped, body)
             if plan is None or seems is None or seems.name != operator.name:
@@ -229,8 +238,7 @@ class Desk:
         return document
 
     def _planned(self, connection: Connection, wanted: Order, operator: Operator) -> Plan:
-        known = accounts.credentials(connection, operator.name)
-        return self._wishes.plan(connection, wanted, operator, self._clerk(known.language if known else ""))
+        return self._wishes.plan(connection, wanted, operator, self._clerk_of(connection, operator))
 
     def _wish(self, connection: Connection, inbound: Inbound, operator: Operator, plan: Plan) -> None:
         """What is wished now is the only wish; an order that asks for none leaves none."""
@@ -242,51 +250,68 @@ class Desk:
 
     def _second_word(self, inbound: Inbound, caller: Caller, wish: desk.Wish, said: Answer, digits: str) -> str:
         """`digits`: given with the word. Those of another point or broadcast make a yes a no."""
-        now, hashes = self._clock(), self._vault.hashes(inbound.sender)
-        clerk, command = self._clerk(caller.language), json.loads(wish.command)
-        if digits and len(digits) not in (TOTP_DIGITS, PAPER_DIGITS) and int(digits) != _number(command):
-            said = Answer.NO
-        counts: Counts = {}
-        refused: Problem | None = None
-        late = now.timestamp() > wish.until
-        if said is Answer.YES and not late:
-            with self._db.read() as connection:
-                operator = self._codes.operator(connection, hashes, wish.operator)
-            try:
-                counts = self._wishes.counts(command, operator, now) if operator else {}
-            except Problem as problem:
-                refused = problem
+        now, command = self._clock(), unpacked(wish.command)
+        is_yes = said is Answer.YES and not (command and _is_of_another(digits, command))
+        late = not still_holds(wish, now)
+        counts, refused = self._counts(inbound, wish, command, now) if is_yes and not late else ({}, None)
         with self._db.write() as connection:
             if before := self._book.again(connection, inbound):
                 return before
             if desk.wish(connection, self._book.wishes(inbound)) != wish:
                 raise Clash  # done, or another is wished, meanwhile
             desk.drop_wishes(connection, self._book.wishes(inbound))
-            operator = self._codes.operator(connection, hashes, wish.operator)
-            if operator is not None:
-                known = accounts.credentials(connection, operator.name)
-                clerk = self._clerk(known.language if known else "")
+            operator = self._codes.operator(connection, self._vault.hashes(inbound.sender), wish.operator)
+            clerk = self._clerk_of(connection, operator) if operator else self._clerk(caller.language)
             if late:
                 says = clerk.say("late")
-            elif operator is None or said is not Answer.YES:
+            elif operator is None or not is_yes:
                 says = clerk.say("dropped")
+            elif command is None:
+                says = clerk.say("changed")
             elif refused is not None:
                 says = self._wishes.refused(refused, clerk)
             else:
-                try:
-                    with connection.begin_nested():
-                        says = self._wishes.do(connection, command, operator, counts, clerk, BY_TEXT)
-                except Problem as problem:
-                    says = self._wishes.refused(problem, clerk)
-                    if is_overtaken(problem):
-                        says = self._wishes.overtaken(connection, command, clerk)
+                says = self._done(connection, inbound, command, operator, counts, clerk)
             document = self._book.write(connection, inbound, Outbound(text=says), now, without_codes(inbound.text))
         self._counted(inbound, says)
         return document
 
+    def _counts(
+        self, inbound: Inbound, wish: desk.Wish, command: Command | None, now: datetime
+    ) -> tuple[Counts, Problem | None]:
+        """(whom a broadcast that is to be ordered reaches, why it cannot be counted): before the transaction."""
+        with self._db.read() as connection:
+            operator = self._codes.operator(connection, self._vault.hashes(inbound.sender), wish.operator)
+        try:
+            return (self._wishes.counts(command, operator, now) if operator and command else {}), None
+        except Problem as problem:
+            return {}, problem
+
+    def _done(
+        self,
+        connection: Connection,
+        inbound: Inbound,
+        command: Command,
+        operator: Operator,
+        counts: Counts,
+        clerk: Clerk,
+    ) -> str:
+        """Do what was wished; what is answered. Of what is refused nothing stays."""
+        try:
+            with connection.begin_nested():
+                return self._wishes.do(connection, command, operator, counts, clerk, BY[inbound.channel])
+        except Problem as problem:
+            if is_overtaken(problem):
+                return self._wishes.overtaken(connection, command, clerk)
+            return self._wishes.refused(problem, clerk)
+
     def _counted(self, inbound: Inbound, says: str) -> None:
         self._book.charge(inbound, says, self._clock())
         metrics.inbound(inbound.channel, "answered", "order")
+
+    def _clerk_of(self, connection: Connection, operator: Operator) -> Clerk:
+        known = accounts.credentials(connection, operator.name)
+        return self._clerk(known.language if known else "")
 
     def _clerk(self, language: str) -> Clerk:
         wording = self._flow.languages.get(language) or self._flow.languages[self._flow.default_language]
@@ -308,7 +333,22 @@ def _may_be_ours(text: str) -> bool:
     return bool(order(text) or answer(text) or meant(text) or is_garbled(text))
 
 
-def _number(command: Command) -> int | None:
-    """The number that a wish is about, as it was shown."""
-    number = command.get("number", command.get("id"))
-    return int(number) if number is not None else None
+def _hurries(inbound: Inbound) -> bool:
+    """Whether an unknown phone may be an operator's who got it just now: it keys something, or texts what may be an
+    order with its code.
+    """
+    if inbound.channel is Channel.VOICE:
+        return inbound.keyed
+    if sum(map(str.isdecimal, inbound.text)) < TOTP_DIGITS:
+        return False
+    found = order(inbound.text)
+    return bool(found.code) if found else is_garbled(inbound.text)
+
+
+def _is_of_another(digits: str, command: Command) -> bool:
+    """Whether `digits`, said with a yes, name another point or broadcast than the wish is about. They may be a code
+    instead, which is not asked for, if they are as many as it has and the number has fewer or more.
+    """
+    number = str(command.get("number", command.get("id", "")))
+    is_code = len(digits) in (TOTP_DIGITS, PAPER_DIGITS) and len(digits) != len(number)
+    return bool(digits) and not is_code and digits.lstrip("0") != number

@@ -68,6 +68,7 @@ class Hosts:
         with self._db.write() as connection:
             if before := self._book.again(connection, inbound):
                 return before
+            hosts = desk.hosts_of_phone(connection, self._vault.hashes(inbound.sender))  # of whom none was removed
             says, is_proved = self._taken(connection, hosts, said, digits, now)
             if not says:
                 return ""

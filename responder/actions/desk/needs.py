@@ -99,6 +99,8 @@ class Broadcasts(Protocol):
         """What would be stopped."""
         ...
 
-    def stop_in(self, connection: Connection, operator: Operator, id: int, now: datetime, how: str) -> Broadcast:
-        """Stop it."""
+    def stop_in(
+        self, connection: Connection, operator: Operator, id: int, version: int, now: datetime, how: str
+    ) -> Broadcast:
+        """Stop that version. Raises Meanwhile if it is another by now."""
         ...

@@ -23,7 +23,13 @@ from responder.store.snapshot import Snapshot, View
 from responder.store.watching import current_point, current_points
 
 HOLDS_FOR = 300.0  # seconds for which a wish waits for the second word
+APART = 60.0  # seconds that the clocks of two servers may be
 Command = dict[str, Any]
+_ABOUT_A_POINT = {"verb", "point", "number", "version", "opens", "closes", "exercise"}
+_FIELDS = {  # of a command
+    **dict.fromkeys(BECOMES, _ABOUT_A_POINT), Verb.SEND: {"verb", "template", "to", "shown"},
+    Verb.APPROVE: {"verb", "id", "version"}, Verb.STOP: {"verb", "id", "version"},
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +90,8 @@ class Wishes:
                 sent = self.broadcasts.approve_and_send(connection, operator, id, version, now, how)
                 return clerk.say("sent", id=str(sent.id), count=clerk.count(sent.recipients))
             case Verb.STOP:
-                stopped = self.broadcasts.stop_in(connection, operator, command["id"], now, how)
+                id, version = command["id"], command["version"]
+                stopped = self.broadcasts.stop_in(connection, operator, id, version, now, how)
                 return clerk.say("stopped", id=str(stopped.id))
         return self._set(connection, command, operator, clerk, how)
 
@@ -198,7 +205,8 @@ class Wishes:
     def _stopping(self, order: Order, operator: Operator, clerk: Clerk) -> Plan:
         found = self.broadcasts.stoppable(operator, order.number or 0)
         values = {"id": str(found.id), "who": found.editors[-1] if found.editors else found.operator}
-        return Plan(clerk.say("stop", text=_text(found, clerk), **values), {"verb": Verb.STOP, "id": found.id})
+        says = clerk.say("stop", text=_text(found, clerk), **values)
+        return Plan(says, {"verb": Verb.STOP, "id": found.id, "version": found.version})
 
     def _view(self, now: datetime) -> View:
         return self.snapshot.read_if_changed(now)
@@ -207,6 +215,26 @@ class Wishes:
 def packed(command: Command) -> str:
     """A command as it is stored."""
     return json.dumps(command, ensure_ascii=False)
+
+
+def still_holds(wish: desk.Wish, now: datetime) -> bool:
+    """Whether the second word still counts. One that is dated further ahead than any can be is of a clock that was set
+    back since: nobody knows how old it is.
+    """
+    return now.timestamp() <= wish.until <= now.timestamp() + HOLDS_FOR + APART
+
+
+def unpacked(stored: str) -> Command | None:
+    """What `packed` wrote; None for what another version of the program did: all that was shown is not known then."""
+    try:
+        command = json.loads(stored)
+        verb = Verb(command["verb"])
+        if verb is Verb.SEND:
+            Template(command["template"])
+            Shown(**command["shown"])
+        return command if command.keys() == _FIELDS[verb] else None
+    except (ValueError, TypeError, KeyError):
+        return None
 
 
 def _iso(at: datetime | None) -> str:

@@ -81,6 +81,17 @@ class NewOperator(Trust):
     )
 
 
+class NewPhone(Form):
+    """Another phone."""
+
+    phone = TelField(
+        lazy("New mobile phone"),
+        [needed()],
+        description=lazy("International form, such as +46701234567."),
+        render_kw={"autocomplete": "off"},
+    )
+
+
 class Disable(Form):
     """The end of an account."""
 
@@ -127,9 +138,7 @@ def add(console: Blueprint, desk: Desk) -> None:
     @console.get("/operators/account/<name>")
     @access(Permission.OPERATORS)
     def operator(name: str) -> str:
-        account = known(name)
-        form = Trust(formdata=None, role=account.operator.role.value, districts=list(account.operator.districts))
-        return shown(account, filled(form, account))
+        return shown(known(name))
 
     @console.post("/operators/account/<name>")
     @access(Permission.OPERATORS, fresh=True)
@@ -145,6 +154,22 @@ def add(console: Blueprint, desk: Desk) -> None:
                 flash(gettext("Role and districts of {name} are saved.").format(name=name))
                 return redirect(url_for("console.operator", name=name), 303)
         return shown(account, form), 422
+
+    @console.post("/operators/account/<name>/phone")
+    @access(Permission.OPERATORS, fresh=True)
+    def set_phone(name: str) -> AnyResponse | tuple[str, int]:
+        account, form = known(name), NewPhone()
+        if form.validate():
+            try:
+                return phone_set(name, form.phone.data or "")
+            except staff.BadPhone as problem:
+                blame(form, problem)
+        return shown(account, phone=form), 422
+
+    @console.post("/operators/account/<name>/phone/remove")
+    @access(Permission.OPERATORS, fresh=True)
+    def remove_phone(name: str) -> AnyResponse:
+        return phone_set(known(name).operator.name, "")
 
     @console.post("/operators/account/<name>/invite")
     @access(Permission.OPERATORS, fresh=True)
@@ -177,8 +202,7 @@ def add(console: Blueprint, desk: Desk) -> None:
             else:
                 flash(gettext("{name} is disabled. Nothing they had opens anything any more.").format(name=name))
                 return redirect(url_for("console.operators"), 303)
-        trust = Trust(formdata=None, role=account.operator.role.value, districts=list(account.operator.districts))
-        return shown(account, filled(trust, account), form), 422
+        return shown(account, disable=form), 422
 
     def known(name: str) -> Account:
         try:
@@ -192,12 +216,31 @@ def add(console: Blueprint, desk: Desk) -> None:
         form.offer({*gazetteer.districts, *(account.operator.districts if account else ())})
         return form
 
-    def shown(account: Account, form: Trust, disable: Disable | None = None) -> str:
+    def phone_set(name: str, phone: str) -> AnyResponse:
+        said = staff.set_phone(database, desk.service.vault, desk.operator, name, phone, desk.now)
+        flash(
+            gettext("{name} has the phone {phone} now. The one before orders nothing any more.").format(
+                name=name, phone=said
+            )
+            if said
+            else gettext("{name} has no phone now.").format(name=name)
+        )
+        return redirect(url_for("console.operator", name=name), 303)
+
+    def as_held(account: Account) -> Trust:
+        held = account.operator
+        return filled(Trust(formdata=None, role=held.role.value, districts=list(held.districts)), account)
+
+    def shown(
+        account: Account, form: Trust | None = None, disable: Disable | None = None, phone: NewPhone | None = None
+    ) -> str:
         return render_template(
             "operator.html",
             account=account,
-            form=form,
+            form=form or as_held(account),
             disable=disable or Disable(formdata=None),
+            new_phone=phone or NewPhone(formdata=None),
+            phone=staff.masked_phone(desk.service.vault, account.phone_sealed),
             state=state_of(desk)(account),
             own=account.operator.name == desk.operator.name,
         )

@@ -410,6 +410,41 @@ class TestOperators:
         boss.post("/console/operators/account/bo/token")
         assert not account(console, "bo").has_token
 
+    def test_a_phone_is_given_changed_and_removed_and_never_shown_whole(self, console: Console) -> None:
+        boss, path = console.browser(Role.ADMIN), "/console/operators/account/bo"
+        console.account("bo", Role.REPORTER, ("Farsta",))
+        assert "ingen angiven" in boss.page(path) and "Ta bort telefonen" not in boss.page(path)
+        for number, shown in (("+46 70-765 43 21", "+4670*****21"), ("+46707654399", "+4670*****99")):
+            answer = boss.post(f"{path}/phone", phone=number)
+            assert answer.location == path
+            page = boss.page(path)
+            assert f"bo har nu telefonen {shown}. Från den förra går det inte att ge order längre." in page
+            assert f"<dd>{shown}</dd>" in page and "7654" not in page
+        assert console.service.vault.open(account(console, "bo").phone_sealed) == "+46707654399"
+        assert boss.post(f"{path}/phone/remove").location == path
+        assert "bo har ingen telefon nu." in boss.page(path) and not account(console, "bo").phone_sealed
+        assert audit(console, "bo")[-3:] == [("admin", "change phone")] * 3
+        assert "7654" not in boss.page("/console/audit") and "bytt telefon" in boss.page("/console/audit")
+
+    @pytest.mark.parametrize(("phone", "said"), [("070", "är inte i internationell form"), ("", "Fyll i det här")])
+    def test_what_is_no_number_is_told_beside_the_field_and_changes_nothing(
+        self, console: Console, phone: str, said: str
+    ) -> None:
+        boss = console.browser(Role.ADMIN)
+        console.account("bo", Role.VIEWER)
+        boss.post("/console/operators/account/bo/phone", phone="+46701234567")
+        answer = boss.post("/console/operators/account/bo/phone", phone=phone)
+        assert answer.status_code == 422 and re.search(rf'id="phone-error">[^<]*{said}', body(answer))
+        assert account(console, "bo").phone_sealed
+
+    def test_a_disabled_account_is_given_no_phone(self, console: Console) -> None:
+        boss = console.browser(Role.ADMIN)
+        console.account("bo", Role.VIEWER)
+        boss.post("/console/operators/account/bo/disable", sure="y")
+        assert "/phone" not in boss.page("/console/operators/account/bo")
+        assert boss.post("/console/operators/account/bo/phone", phone="+46701234567").status_code >= 400
+        assert not account(console, "bo").phone_sealed
+
     def test_disabling_wants_a_tick_and_is_at_once(self, console: Console) -> None:
         boss, bo = console.browser(Role.ADMIN), console.browser(Role.VIEWER, "bo")
         assert boss.post("/console/operators/account/bo/disable").status_code == 422
