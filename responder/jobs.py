@@ -140,13 +140,11 @@ class Jobs:
         try:
             if not self._rekeyed:
                 rekey(service.database, service.vault, now)
+                self._put_right(now)  # the clock may have been set while nobody ran
                 self._rekeyed = True
             view = service.snapshot.read_if_changed(now)
             if self._went_back:
-                settings = service.settings
-                with service.database.write() as connection:
-                    lease = values.START_WITHIN + settings.api_timeout + settings.reconcile_seconds
-                    outbox.clock_went_back(connection, now.timestamp(), lease)
+                self._put_right(now)
                 push(service.database, view, service.rules, now)
                 self._went_back = False
             if push_due(service.database, view, service.rules, now) is not None:
@@ -162,6 +160,15 @@ class Jobs:
             log.error("database away, to be done later: %s", error)
         except Exception:
             log.exception("a tick failed; the next one tries again")
+
+    def _put_right(self, now: datetime) -> None:
+        """What a clock that was ahead has put off, or dated."""
+        settings = self.service.settings
+        lease = values.START_WITHIN + settings.api_timeout + settings.reconcile_seconds
+        with self.service.database.write() as connection:
+            found = outbox.clock_went_back(connection, now.timestamp(), lease)
+        if found:
+            log.warning("%d deliveries were put off or dated by a clock that was ahead", found)
 
     def _start_scheduled(self, now: datetime) -> None:
         database, stamp = self.service.database, now.timestamp()

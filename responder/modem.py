@@ -9,11 +9,12 @@ import fcntl
 import logging
 import secrets
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from time import monotonic
+from time import CLOCK_BOOTTIME, clock_gettime, monotonic
 from types import TracebackType
 
 from responder import logs, metrics
@@ -21,8 +22,9 @@ from responder.core.allowance import Allowance
 from responder.core.broadcast import State as Stage
 from responder.core.dialogue import may_stop
 from responder.core.wording import Channel
-from responder.gateways import smsd
+from responder.gateways import modem_house, smsd
 from responder.gateways.modem_box import OLD, Letter, ModemBox
+from responder.gateways.modem_house import JUMP
 from responder.gateways.modem_reports import Reports
 from responder.gateways.smsd import EXPIRED, WITHDRAWN, Away, Waiting
 from responder.ports import MODEM, Inbound
@@ -35,7 +37,7 @@ log = logging.getLogger("responder.modem")
 
 LOOK_EVERY = 0.5  # seconds
 PURGE_EVERY = 3_600.0
-MOST_WAITING = 6  # texts in the daemon's outbox, above which a question waits: its answer is then made when it can go
+MOST_TOLD = 200  # reports in a look: a process that has just begun tells a day's, and residents wait
 STOPS, STOPS_EVERY = 5, 20.0  # STOPP from one number: at once, and one more every so many seconds
 SAY_EVERY = 60.0  # seconds between two lines about the same
 
@@ -58,13 +60,14 @@ class Modem:
     def __init__(self, service: Service, respond: Callable[[Inbound], str] | None = None) -> None:
         self._service, self._respond = service, respond or service.respond
         self._database = database_of(service.settings)
-        self._box = ModemBox(self._database, service.vault.newest)
+        self._box = ModemBox(self._database, service.vault.newest, service.settings.modem_rate)
         self._reports = Reports(self._database)
         self._check = outbox.check(service.database.engine)
         a_minute = service.settings.number_per_minute
         self._texts, self._stops = Allowance(a_minute, 60 / a_minute), Allowance(STOPS, STOPS_EVERY)
         self._admitted: set[str] = set()  # what the allowance of its number let in, and waits
         self._purged = float("-inf")
+        self._ahead: float | None = None  # the clock, of the time since the machine was started
         self._said: dict[str, tuple[float, int]] = {}  # when it was last said, and how often there was reason to since
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -84,6 +87,7 @@ class Modem:
     def step(self) -> Steps:
         """Look once, and do what there is to do. Raises Away."""
         with logs.bound(request=f"modem-{secrets.token_hex(6)}"):
+            self._notice_clock()
             answered = self._answer_all()
             reported, withdrawn = self._report(), self._withdraw()
             self._keep_house()
@@ -92,18 +96,23 @@ class Modem:
     # --- coming in ---------------------------------------------------------------------------------------------------
 
     def _answer_all(self) -> int:
-        """STOPP goes first, and needs no room."""
+        """STOPP goes first, and needs no room; else each number has its turn, however many texts one has sent."""
         letters = self._box.pending()
         self._admitted &= {letter.inbound.id for letter in letters if letter.inbound}
         stops = {letter.rows for letter in letters if self._is_stop(letter)}
-        done, room = 0, MOST_WAITING - self._box.room()
-        for letter in sorted(letters, key=lambda one: one.rows not in stops):
+        turns: Counter[str] = Counter()
+        order: list[tuple[bool, int, Letter]] = []
+        for letter in letters:
+            sender = letter.inbound.sender if letter.inbound else ""
+            order.append((letter.rows not in stops, turns[sender], letter))
+            turns[sender] += 1
+        done, full = 0, False
+        for *_, letter in sorted(order, key=lambda one: one[:2]):
             if letter.inbound and letter.rows in stops:
-                answered = self._answer(letter, letter.inbound, stop=True)
-                done, room = done + answered, room - answered
-            elif (inbound := self._let_in(letter)) and room > 0:
-                answered = self._answer(letter, inbound)
-                done, room = done + answered, room - answered
+                done += self._answer(letter, letter.inbound, stop=True)
+            elif inbound := self._let_in(letter):
+                full = full or not self._box.has_room()
+                done += 0 if full else self._answer(letter, inbound)
         return done
 
     def _is_stop(self, letter: Letter) -> bool:
@@ -141,7 +150,14 @@ class Modem:
             reply = self._service.answerer.unavailable(Channel.TEXT, MODEM)
         if stop:  # what still lies there must not go out behind it
             self._withdraw()
-        self._box.close(letter, reply)
+        try:
+            self._box.close(letter, reply)
+        except Away:
+            raise
+        except Exception:  # one that cannot be put there must not keep all others waiting
+            log.exception("%s: its answer cannot be put into the outbox", inbound.id)
+            self._box.close(letter)
+            return 0
         return 1
 
     # --- going out ---------------------------------------------------------------------------------------------------
@@ -149,20 +165,22 @@ class Modem:
     def _report(self) -> int:
         """Tell on what the daemon reports; what cannot be told now is told later."""
         told = 0
-        for report in self._reports.new():
+        for report in self._reports.new()[:MOST_TOLD]:
             try:
                 self._service.receiver.receipt(report.delivery, report.receipt, self._service.clock())
+                told += 1
             except StoreAway as error:
                 log.error("database away, a report for %d waits: %s", report.delivery, error)
                 break
+            except Exception:  # one that cannot be told must not keep all others waiting
+                log.exception("a report for %d cannot be told", report.delivery)
             self._reports.told(report)
-            told += 1
         return told
 
     def _withdraw(self) -> int:
         """Take back what has not been begun and should not go out any more; it is reported as any that failed."""
         with self._database.read() as connection:
-            found = smsd.unbegun(connection)
+            found = smsd.unbegun(connection, self._database.phone)
         gone = [(waiting.id, why) for waiting in found if (why := self._why_not(waiting))]
         if not gone:
             return 0
@@ -185,15 +203,32 @@ class Modem:
         _, _, stage, _, stopp, *_ = rows[0]
         return WITHDRAWN if stopp or stage == Stage.STOPPED else 0
 
-    def _keep_house(self) -> None:
+    def _notice_clock(self) -> None:
+        """When the clock is set, what waits must be neither too old all at once, nor new for ever."""
+        phone, running = self._database.phone, clock_gettime(CLOCK_BOOTTIME)  # which goes on while a laptop sleeps
         with self._database.read() as connection:
-            left = smsd.torn(connection, self._database.phone)
+            ahead, wrong = smsd.now(connection) - running, modem_house.ahead(connection, phone)
+        by = ahead - self._ahead if self._ahead is not None else 0.0
+        if abs(by) > JUMP:
+            log.error("the clock was set by %.0f s", by)
+        if abs(by) > JUMP or wrong:
+            with self._database.write() as connection:
+                if abs(by) > JUMP:
+                    modem_house.clock_was_set(connection, phone, by)
+                modem_house.put_right(connection, phone)
+        self._ahead = ahead
+
+    def _keep_house(self) -> None:
+        phone = self._database.phone
+        with self._database.read() as connection:
+            left = modem_house.torn(connection, phone)
         if left:
             with self._database.write() as connection:
-                log.warning("the daemon died over %d texts", smsd.mend(connection, self._database.phone))
+                log.warning("the daemon died over %d texts", modem_house.mend(connection, phone))
         if monotonic() - self._purged > PURGE_EVERY:
             with self._database.write() as connection:
-                smsd.purge(connection, self._database.phone)
+                modem_house.prepare(connection)
+                modem_house.purge(connection, phone, sent=not self._reports.untold)
             self._purged = monotonic()
 
     # --- the thread --------------------------------------------------------------------------------------------------
@@ -206,7 +241,7 @@ class Modem:
                         self._look()
                         self._stopping.wait(LOOK_EVERY)
             except OSError as error:
-                log.error("beside SMSD's database nothing can be written: %s", error)
+                self._say(logging.ERROR, f"beside SMSD's database nothing can be written: {error}")
             self._stopping.wait(2.0)
 
     def _look(self) -> None:

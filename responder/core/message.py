@@ -33,6 +33,11 @@ class Message:
     valid: int = LONGEST_VALID
 
     @property
+    def body(self) -> str:
+        """What is written down of it: the text, or the words of a call."""
+        return self.text or " ".join(sentence.text for sentence in self.spoken + self.after)
+
+    @property
     def segments(self) -> int:
         """Segments of a text; a call counts as none."""
         return _segments(self.text) if self.text else 0

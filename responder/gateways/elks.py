@@ -119,12 +119,18 @@ class ElksGateway:
     def call_document(
         self, spoken: tuple[Spoken, ...], again: tuple[Spoken, ...], after: tuple[Spoken, ...], keys: str
     ) -> str:
-        """See ports.Gateway. It holds paths, which the Sender makes addresses of: it is stored."""
+        """See ports.Gateway. What has to be recorded for it is, which takes a while."""
         said = spoken + again + spoken if again else spoken
         if not keys:
             return _written(self._played(said + after))
         address = self._recordings.address(after)
-        asked: Action = {"ivr": address, "digits": 1, "timeout": _patience(1), "repeat": 1, "next": keys}
+        asked: Action = {
+            "ivr": address,
+            "digits": 1,
+            "timeout": _patience(1),
+            "repeat": 1,
+            "next": self._paths.address(keys),
+        }
         return _written({**self._played(said), "next": asked} if said else asked)
 
     def _asked(self, spoken: tuple[Spoken, ...], digits: int, timeout: int, to: str) -> Action:

@@ -1,11 +1,8 @@
 """Where 46elks reaches us: an address with a secret in it, since it signs nothing.
 
-Whatever is stored (documents of calls) or passed on holds paths without the secret, `/46elks/voice`; it comes in where
-a path becomes the address that the provider is told.
+Whatever is passed on holds paths without the secret, `/46elks/voice`; it comes in where a path becomes the address that
+the provider is told.
 """
-
-import json
-from typing import Any
 
 ROOT = "/46elks"
 TEXT, VOICE, ENDED, RECEIPTS, CALLED = "text", "voice", "ended", "receipts", "called"
@@ -24,12 +21,3 @@ class Paths:
     def secret_in(self, target: str) -> str:
         """The segment of a raw target where the secret belongs."""
         return target.removeprefix(f"{ROOT}/").partition("/")[0]
-
-    def resolved(self, document: str) -> str:
-        """A document of actions with whole addresses."""
-        return json.dumps(self._resolved(json.loads(document)))
-
-    def _resolved(self, action: Any) -> Any:
-        if isinstance(action, dict):
-            return {name: self._resolved(value) for name, value in action.items()}
-        return self.address(action) if isinstance(action, str) and action.startswith(f"{ROOT}/") else action

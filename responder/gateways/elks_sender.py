@@ -66,7 +66,7 @@ class ElksSender:
         told = {
             "from": self._caller,
             "to": number,
-            "voice_start": self._paths.resolved(document),
+            "voice_start": document,
             "whenhangup": self._paths.address(receipts),
             "timeout": str(RING_SECONDS),
         }

@@ -18,18 +18,22 @@ from responder.gateways import smsd
 from responder.gateways.smsd import Smsd
 from responder.ports import MODEM, Inbound
 
+MOST_WAITING = 6  # texts in the daemon's outbox, above which a question waits: its answer is then made when it can go
 PART_WAIT = 60.0  # seconds for the rest of a long text, after those for which the daemon has waited already
 OLD = 86_400.0  # seconds after which nobody waits for an answer any more
 REPLY_VALID = 3_600  # seconds
 REPLY = 10  # priority
 MOST_READ = 5_000
 _LETTERS = str.maketrans("0123456789", "ghijklmnop")  # digits would be masked in the log
-_LATE = "-1 hour"  # for so long a part is known as that of a text that was answered without it
+_APART = 600.0  # seconds by the network's clock between parts of one text, at most: phones use a reference again
+_JUMP = 5.0  # seconds by which a row may be dated ahead
 
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """What came in: its rows, and if there is something to answer that, else `why` not. `age` in seconds."""
+    """What came in: its rows, and if there is something to answer that, else `why` not. `age` in seconds, by the clock
+    of the machine or of the network, whichever makes it younger: one of them may have been wrong.
+    """
 
     rows: tuple[int, ...]
     age: float
@@ -47,25 +51,46 @@ class _Row:
     decoded: str
     header: Header
     age: float
+    since: float | None  # seconds since the network took it, by its clock; None if it gave no time
+
+    def is_near(self, other: "_Row") -> bool:
+        """Whether both may be parts of one text, by when the network took them."""
+        return self.apart(other) <= _APART
+
+    def apart(self, other: "_Row") -> float:
+        """Seconds between the times at which the network took them, 0 where that is not known."""
+        return abs(self.since - other.since) if self.since is not None and other.since is not None else 0.0
+
+    def is_same(self, other: "_Row") -> bool:
+        """Whether it is that one, brought again."""
+        return (self.header, self.at, self.coding, self.text) == (other.header, other.at, other.coding, other.text)
+
+
+_Of = tuple[str, str, int]  # sender, reference and number of parts
 
 
 class ModemBox:
-    """The inbox of a daemon. `keyed`: a hash that nobody can turn back."""
+    """The inbox of a daemon. `keyed`: a hash that nobody can turn back; `rate`: segments a second that may go out."""
 
-    def __init__(self, database: Smsd, keyed: Callable[[str], bytes]) -> None:
-        self._database, self._keyed = database, keyed
+    def __init__(self, database: Smsd, keyed: Callable[[str], bytes], rate: float) -> None:
+        self._database, self._keyed, self._rate = database, keyed, rate
 
     def pending(self) -> list[Letter]:
         """What is to be dealt with, in the order in which it came. Raises Away."""
         with self._database.read() as connection:
             rows = _unread(connection, self._database.phone)
-            answered = _answered_parts(connection) if any(row.header.reference for row in rows) else {}
+            parts = {(row.sender, row.header.reference, row.header.parts) for row in rows if row.header.reference}
+            answered = _answered(connection, self._database.phone, parts) if parts else {}
+        if any(row.age < -_JUMP for row in rows):
+            with self._database.write() as connection:
+                _put_right(connection)
         return [letter for group in _grouped(rows) if (letter := self._letter(group, answered))]
 
-    def room(self) -> int:
-        """How many texts wait in the outbox. Raises Away."""
+    def has_room(self) -> bool:
+        """Whether an answer may be put into the outbox now, and not only STOPP's. Raises Away."""
+        phone = self._database.phone
         with self._database.read() as connection:
-            return smsd.waiting(connection)
+            return smsd.waiting(connection, phone) < MOST_WAITING and smsd.left(connection, phone, self._rate) > 0
 
     def close(self, letter: Letter, reply: str = "") -> None:
         """The letter is dealt with, and answered by `reply`, "" for nothing. Raises Away: then neither."""
@@ -78,63 +103,88 @@ class ModemBox:
             done = [(row,) for row in letter.rows]
             connection.executemany("UPDATE inbox SET Processed = 'true' WHERE ID = ?", done)
 
-    def _letter(self, group: Sequence[_Row], answered: dict[tuple[str, str, int], set[int]]) -> Letter | None:
+    def _letter(self, group: Sequence[_Row], answered: dict[_Of, list[_Row]]) -> Letter | None:
         """What a text and its parts are; None if more of it may come."""
-        first, ids, age = group[0], tuple(row.id for row in group), min(row.age for row in group)
+        first, ids, waited = group[0], tuple(row.id for row in group), min(row.age for row in group)
+        age = min([waited, *(row.since for row in group if row.since is not None)])
         if not first.header.told or first.coding == "8bit":
             return Letter(ids, age, why="it is for no person")
         told = {row.header.part: row for row in reversed(group)}
+        before = answered.get((first.sender, first.header.reference, first.header.parts), [])
+        if any(row.is_same(known) for row in group for known in before):
+            return Letter(ids, age, why="it was answered before")
         if len(told) < first.header.parts:
-            before = answered.get((first.sender, first.header.reference, first.header.parts), set())
-            if before and before.isdisjoint(told):
+            near = {known.header.part for known in before if first.is_near(known)}
+            if near and near.isdisjoint(told):
                 return Letter(ids, age, why="its text was answered without it")
-            if age < PART_WAIT:
+            if waited < PART_WAIT:
                 return None
         parts = [told[part] for part in sorted(told)]
         text = _words(parts)
-        proof = "|".join((first.at, first.sender, first.header.reference, text))
-        if first.at < "2000":  # the network gave it no time
+        proof = "|".join((min(part.at for part in parts), first.sender, first.header.reference, text))
+        if any(part.since is None for part in parts):
             proof += f"|{first.id}"
         id = f"modem-{self._keyed(proof).hex().translate(_LETTERS)}"
         return Letter(ids, age, Inbound(id, Channel.TEXT, first.sender, text, gateway=MODEM))
 
 
+_ROW = (
+    "SELECT ID, ReceivingDateTime, SenderNumber, Coding, Text, TextDecoded, UDH,"
+    " (julianday('now') - julianday(UpdatedInDB)) * 86400, CASE WHEN ReceivingDateTime > '2000-01-01'"
+    " THEN (julianday('now') - julianday(ReceivingDateTime)) * 86400 END FROM inbox"
+    " WHERE :phone IN ('', RecipientID)"
+)
+
+
 def _unread(connection: sqlite3.Connection, phone: str) -> list[_Row]:
-    sql = (
-        "SELECT ID, ReceivingDateTime, SenderNumber, Coding, Text, TextDecoded, UDH,"
-        " (julianday('now') - julianday(UpdatedInDB)) * 86400 FROM inbox"
-        f" WHERE Processed = 'false' AND ? IN ('', RecipientID) ORDER BY ID LIMIT {MOST_READ}"
-    )
-    return [
-        _Row(id, str(at), sender, coding, text, decoded, udh.read(header), age)
-        for id, at, sender, coding, text, decoded, header, age in connection.execute(sql, (phone,))
-    ]
+    sql = f"{_ROW} AND Processed = 'false' ORDER BY ID LIMIT {MOST_READ}"
+    return [_row(*row) for row in connection.execute(sql, {"phone": phone})]
 
 
-def _answered_parts(connection: sqlite3.Connection) -> dict[tuple[str, str, int], set[int]]:
-    """The parts that were dealt with lately, of each long text."""
-    sql = f"SELECT SenderNumber, UDH FROM inbox WHERE Processed = 'true' AND UpdatedInDB > datetime('now', '{_LATE}')"
-    found: dict[tuple[str, str, int], set[int]] = {}
-    for sender, digits in connection.execute(sql):
-        header = udh.read(digits)
-        if header.reference:
-            found.setdefault((sender, header.reference, header.parts), set()).add(header.part)
+def _answered(connection: sqlite3.Connection, phone: str, texts: Iterable[_Of]) -> dict[_Of, list[_Row]]:
+    """The parts of long texts like these that were dealt with."""
+    found: dict[_Of, list[_Row]] = {of: [] for of in texts}
+    sql = f"{_ROW} AND Processed = 'true' AND SenderNumber = :sender AND UDH <> ''"
+    for sender in {sender for sender, *_ in found}:
+        for row in (_row(*values) for values in connection.execute(sql, {"phone": phone, "sender": sender})):
+            of = row.sender, row.header.reference, row.header.parts
+            if of in found:
+                found[of].append(row)
     return found
 
 
+def _row(
+    id: int, at: object, sender: str, coding: str, text: str, decoded: str, header: str, age: float, since: float | None
+) -> _Row:
+    return _Row(id, str(at), sender, coding, text, decoded, udh.read(header), age, since)
+
+
+def _put_right(connection: sqlite3.Connection) -> None:
+    """What a clock that was ahead has dated came now: else nobody would wait for its end."""
+    ahead = f"UpdatedInDB > datetime('now', '+{_JUMP:.0f} seconds')"
+    connection.execute(f"UPDATE inbox SET UpdatedInDB = datetime('now') WHERE Processed = 'false' AND {ahead}")
+
+
 def _grouped(rows: Iterable[_Row]) -> list[list[_Row]]:
-    """The rows of each text; a part that comes a second time begins another text with the same reference."""
-    groups: dict[tuple[object, ...], list[_Row]] = {}
-    seen: dict[tuple[object, ...], int] = {}
+    """The rows of each text. A part goes to that which was taken nearest to it, and lacks it or has the same; if there
+    is none, it begins another with the same reference.
+    """
+    groups: list[list[_Row]] = []
+    known: dict[_Of, list[list[_Row]]] = {}
     for row in rows:
-        key: tuple[object, ...] = (row.id,)
-        if row.header.reference:
-            of = (row.sender, row.header.reference, row.header.parts)
-            again = (*of, row.header.part)
-            seen[again] = seen.get(again, 0) + 1
-            key = (*of, seen[again])
-        groups.setdefault(key, []).append(row)
-    return list(groups.values())
+        like = known.setdefault((row.sender, row.header.reference, row.header.parts), [])
+        found = [group for group in like if _fits(row, group)] if row.header.reference else []
+        if found:
+            min(found, key=lambda group: row.apart(group[0])).append(row)
+        else:
+            groups.append([row])
+            like.append(groups[-1])
+    return groups
+
+
+def _fits(row: _Row, group: Sequence[_Row]) -> bool:
+    same = [other for other in group if other.header.part == row.header.part]
+    return all(row.is_same(other) for other in same) and row.is_near(group[0])
 
 
 def _words(parts: Sequence[_Row]) -> str:

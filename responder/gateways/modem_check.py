@@ -29,7 +29,7 @@ def look_at_modem(settings: Settings) -> Iterator[Finding]:
                 "SELECT count(*) FROM sentitems WHERE Status IN ('SendingError', 'Error') AND StatusError < 1000"
                 " AND UpdatedInDB > datetime('now', '-1 hour')"
             ).fetchone()[0]
-            waits = smsd.waiting(connection)
+            waits = smsd.waiting(connection, database.phone)
         with database.write():
             pass  # it can be written to
     except Away as error:

@@ -44,7 +44,7 @@ class ModemSender:
         """How many texts the daemon has yet to send. Raises NotSent."""
         try:
             with self._database.read() as connection:
-                return smsd.waiting(connection)
+                return smsd.waiting(connection, self._database.phone)
         except Away as error:
             raise NotSent(str(error)) from error
 
@@ -62,7 +62,7 @@ class ModemSender:
                 if known := smsd.attempt_for(connection, number, delivery, attempt):
                     return known
                 self._must_be_there(smsd.phone(connection, id))
-                if smsd.waiting(connection) >= MOST_WAITING:
+                if smsd.waiting(connection, id) >= MOST_WAITING or smsd.left(connection, id, self.rate) <= 0:
                     raise NotSent("the modem has enough to do", 429, TOO_MANY, 1 / self.rate)
                 smsd.put(connection, id, number, body, name, valid, DELIVERY)
                 if monotonic() > until:  # who asked waits no more, and may ask for it to be sent again

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
+from typing import TypeVar
 
 from responder.core.aloud import aloud
 from responder.core.flow import Flow
@@ -39,8 +40,11 @@ PAUSE = 0.4  # seconds between sentences
 PLEA = "say.not_spoken"
 _AT_WORST = ("say.unavailable", "say.busy", "say.busy_hold")
 NAMED = re.compile(r"[0-9a-f]{40}")  # a file of ours, without its ending: 160 bits
+AGAIN = 60.0  # seconds before a sentence that could not be made is tried again while somebody waits
 _REMEMBERED = 4096  # answers, and as many sentences
 _FAILED = (Mute, pcm.NoSound, OSError, TimeoutError)
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,7 @@ class Recordings:
         self._lock = threading.Lock()
         self._under_way: dict[str, Future[None]] = {}
         self._answers: dict[tuple[Spoken, ...], str] = {}  # those of which nothing had to be left out
+        self._in_vain: dict[str, float] = {}  # name of a sentence -> monotonic time from which it may be tried again
 
     def address(self, sentences: tuple[Spoken, ...]) -> str:
         """The address of one file that says all `sentences`; "" if they are nothing. What cannot be said, or not be
@@ -107,13 +112,14 @@ class Recordings:
             log.error("an answer of %d sentences could not be put together: %s", len(said), error)
             return self._address(self._plea(wanted[0].language))
         if all(names):
-            self._remember(sentences, answer)
+            _keep(self._answers, sentences, answer)
         return self._address(answer)
 
     def render(self, sentence: Spoken) -> Rendered:
         """Make it now, with time. Raises nothing: what cannot be made is not there."""
         plan = self.plan(sentence)
         before = bool(plan.pieces) and self._shelf.has(plan.name)
+        self._in_vain.pop(plan.name, None)
         if not self._made(sentence, time.monotonic() + AHEAD):
             return Rendered(False)
         return Rendered(True, not before, pcm.seconds(pcm.read(self._shelf.get(plan.name))))
@@ -183,10 +189,15 @@ class Recordings:
         if not plan.pieces:
             log.warning("nobody can speak a sentence in %s: no recording, no voice", sentence.language)
             return ""
+        if self._in_vain.get(plan.name, 0.0) > time.monotonic() and not self._shelf.has(plan.name):
+            return ""
+        had_time = time.monotonic() < until
         try:
             self._make(plan, until)
         except _FAILED as error:
             log.warning("a sentence in %s was left out: %s", sentence.language, error)
+            if had_time:
+                _keep(self._in_vain, plan.name, time.monotonic() + AGAIN)
             return ""
         return plan.name
 
@@ -243,16 +254,17 @@ class Recordings:
                 return name
         return self.plan(self._fixed(PLEA, self._flow.default_language)).name  # made when we started
 
-    def _remember(self, sentences: tuple[Spoken, ...], answer: str) -> None:
-        if len(self._answers) >= _REMEMBERED:
-            self._answers.clear()
-        self._answers[sentences] = answer
-
     def _name(self, what: list[object]) -> str:
         return hmac.digest(self._key, json.dumps([RENDERER, what]).encode(), "sha256").hex()[:40]
 
     def _address(self, name: str) -> str:
         return f"{self._url}/{name}.wav"
+
+
+def _keep(known: dict[K, V], key: K, value: V) -> None:
+    if len(known) >= _REMEMBERED:
+        known.clear()
+    known[key] = value
 
 
 def recordings(settings: Settings, flow: Flow, clock: Clock) -> Recordings:

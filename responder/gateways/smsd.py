@@ -14,6 +14,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 
 from responder.core import udh
@@ -30,6 +31,9 @@ WITHDRAWN, EXPIRED = 1001, 1002  # our own in StatusError, where networks have 0
 _AGAIN = "-1 hour"  # for so long a delivery is known again
 _TICK, _MOST_TICKS = 300, 143  # a relative validity counts from 0 in steps of five minutes, here at most 12 hours
 _UNBEGUN = f"SendingTimeOut = '{AT_ONCE}' AND Retries = 0"
+_OURS = "(:phone = '' OR coalesce(o.SenderID, '') IN ('', :phone))"  # what stands in the outbox `o` for our phone
+_WAITS = f"o.Retries = 0 AND o.SendingDateTime <= datetime('now', '+1 day') AND {_OURS}"
+WINDOW, LEAST = 60, 6  # seconds over which a rate is kept, or so long that so many segments fit
 
 
 class Away(RuntimeError):
@@ -74,6 +78,14 @@ class Smsd:
     def __init__(self, path: Path, phone: str = "", patience: float = PATIENCE) -> None:
         self.path, self.phone, self._patience = path, phone, patience
 
+    def file(self) -> tuple[int, int]:
+        """Which file it is: another after somebody has replaced it. Raises Away."""
+        try:
+            found = self.path.stat()
+        except OSError as error:
+            raise Away(f"SMSD's database {self.path}: {error}") from error
+        return found.st_dev, found.st_ino
+
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
         """A connection to read from. Raises Away."""
@@ -97,10 +109,16 @@ class Smsd:
             opened = sqlite3.connect(address, uri=True, timeout=self._patience, isolation_level=None)
             with closing(opened) as connection:  # what is not committed is rolled back
                 connection.execute("PRAGMA secure_delete = ON")
+                connection.text_factory = _readable
                 _check(connection)
                 yield connection
         except sqlite3.Error as error:
             raise Away(f"SMSD's database {self.path}: {error}") from error
+
+
+def _readable(content: bytes) -> str:
+    """What stands there; half an emoji, which is no UTF-8, must not keep all else from being read."""
+    return content.decode("utf-8", "replace")
 
 
 def _check(connection: sqlite3.Connection) -> None:
@@ -120,10 +138,25 @@ def phone(connection: sqlite3.Connection, id: str) -> Phone | None:
     return Phone(row[0], row[1], row[2].strip(), row[3], bool(row[4]), bool(row[5]), row[6]) if row else None
 
 
-def waiting(connection: sqlite3.Connection) -> int:
-    """How many texts stand in the outbox, and wait neither for a second try nor for a time."""
-    sql = "SELECT count(*) FROM outbox WHERE Retries = 0 AND SendingDateTime <= datetime('now', '+1 day')"
-    return int(connection.execute(sql).fetchone()[0])
+def waiting(connection: sqlite3.Connection, phone: str) -> int:
+    """How many texts stand in the outbox for that phone, and wait neither for a second try nor for a time."""
+    return int(connection.execute(f"SELECT count(*) FROM outbox o WHERE {_WAITS}", {"phone": phone}).fetchone()[0])
+
+
+def left(connection: sqlite3.Connection, phone: str, rate: float) -> float:
+    """How many segments that phone may still be given, at `rate` a second: what it has sent lately and what waits,
+    replies and messages together, must not be more than its card is good for.
+    """
+    window = max(WINDOW, ceil(LEAST / rate))
+    ends = "datetime('now', 'localtime', :ago) AND datetime('now', 'localtime', '+5 seconds')"
+    sql = (
+        f"SELECT (SELECT count(*) FROM outbox o WHERE {_WAITS})"
+        f" + (SELECT count(*) FROM outbox o JOIN outbox_multipart m ON m.ID = o.ID WHERE {_WAITS})"
+        " + (SELECT count(*) FROM sentitems s WHERE s.UpdatedInDB >= datetime('now', :ago)"
+        f" AND s.SendingDateTime BETWEEN {ends} AND s.StatusError < {WITHDRAWN} AND :phone IN ('', s.SenderID))"
+    )
+    spent = connection.execute(sql, {"phone": phone, "ago": f"-{window} seconds"}).fetchone()[0]
+    return rate * window - float(spent)
 
 
 def put(
@@ -172,12 +205,15 @@ def attempt_for(connection: sqlite3.Connection, number: str, delivery: int, atte
     return str(row[0]) if row else ""
 
 
-def unbegun(connection: sqlite3.Connection) -> list[Waiting]:
-    """What is ours in the outbox and has not been begun."""
+def unbegun(connection: sqlite3.Connection, phone: str) -> list[Waiting]:
+    """What is ours in the outbox for that phone, and has not been begun."""
     age = "(julianday('now') - julianday(InsertIntoDB)) * 86400"
     late = f"RelativeValidity BETWEEN 0 AND {_MOST_TICKS} AND {age} > (RelativeValidity + 1) * {_TICK}"
-    sql = f"SELECT ID, CreatorID, {late} FROM outbox WHERE {_UNBEGUN} AND CreatorID GLOB '{OURS}:*' ORDER BY ID"
-    return [Waiting(row[0], row[1], bool(row[2])) for row in connection.execute(sql)]
+    sql = (
+        f"SELECT ID, CreatorID, {late} FROM outbox o WHERE {_UNBEGUN} AND CreatorID GLOB '{OURS}:*' AND {_OURS}"
+        " ORDER BY ID"
+    )
+    return [Waiting(row[0], row[1], bool(row[2])) for row in connection.execute(sql, {"phone": phone})]
 
 
 def withdraw(connection: sqlite3.Connection, id: int, why: int) -> bool:
@@ -191,44 +227,12 @@ def withdraw(connection: sqlite3.Connection, id: int, why: int) -> bool:
         (why, id),
     ).rowcount
     if took:
-        _drop(connection, id)
+        drop(connection, id)
     return took > 0
 
 
-def torn(connection: sqlite3.Connection, id: str) -> list[tuple[int, bool]]:
-    """Texts that a daemon had sent, or parts of them, when it died, and had not cleared away: (id, whether all of it is
-    sent).
-    """
-    now = phone(connection, id)
-    sql = (
-        "SELECT o.ID, count(*) = (SELECT count(*) FROM outbox_multipart m WHERE m.ID = o.ID) + 1 FROM outbox o"
-        f" JOIN sentitems s ON s.ID = o.ID WHERE o.SendingTimeOut <> '{AT_ONCE}' AND s.Status IN {SENT}"
-        " GROUP BY o.ID HAVING max(s.SendingDateTime) < ?"
-    )
-    return [(row[0], bool(row[1])) for row in connection.execute(sql, (now.started,))] if now else []
-
-
-def mend(connection: sqlite3.Connection, id: str) -> int:
-    """Put those right: the next daemon would send one again that was sent, or stumble over the parts that it finds
-    noted down. How many.
-    """
-    left = torn(connection, id)
-    for one, whole in left:
-        if whole:
-            _drop(connection, one)
-        else:
-            connection.execute("DELETE FROM sentitems WHERE ID = ?", (one,))
-    return len(left)
-
-
-def purge(connection: sqlite3.Connection, phone: str) -> None:
-    """Forget what came in and was dealt with, and what of ours was sent, a day after."""
-    old = "UpdatedInDB < datetime('now', '-1 day')"
-    connection.execute(f"DELETE FROM inbox WHERE Processed = 'true' AND ? IN ('', RecipientID) AND {old}", (phone,))
-    connection.execute(f"DELETE FROM sentitems WHERE CreatorID GLOB '{OURS}:*' AND {old}")
-
-
-def _drop(connection: sqlite3.Connection, id: int) -> None:
+def drop(connection: sqlite3.Connection, id: int) -> None:
+    """Take a text out of the outbox, all its parts."""
     for table in ("outbox", "outbox_multipart"):
         connection.execute(f"DELETE FROM {table} WHERE ID = ?", (id,))
 
@@ -248,6 +252,11 @@ def delivery_of(creator: str) -> tuple[int, int] | None:
 def reply_name(inbound: str) -> str:
     """The name that the answer to something goes by."""
     return f"{OURS}:reply:{inbound}"
+
+
+def now(connection: sqlite3.Connection) -> float:
+    """The time by which the rows are dated, in seconds since 1970."""
+    return float(connection.execute("SELECT (julianday('now') - 2440587.5) * 86400.0").fetchone()[0])
 
 
 def digits(text: str) -> str:

@@ -12,9 +12,10 @@ from sqlalchemy.engine import Connection, Row
 
 from responder.core.broadcast import Priority
 from responder.core.broadcast import State as Stage
-from responder.core.delivery import State
+from responder.core.delivery import LOOKS, TEXT_AGAIN, State
 from responder.core.told import as_said, entries, without
 from responder.store.engine import Prepared
+from responder.store.schedule import AHEAD
 from responder.store.tables import many, utc_param
 
 BY_HAND = "by_hand"  # what an operator answers to a text that was not understood
@@ -22,7 +23,8 @@ FOLLOW_UP = "follow_up"  # to somebody who asked, of a point that has closed sin
 
 _COLUMNS = (
     "id, broadcast_id, kind, number_hash, number_sealed, channel, language, place, service, subscription_id, turn_id,"
-    " state, told, told_before, said, said_before, attempt, owner, claimed_at, looked, body, provider_id, gateway, via"
+    " state, told, told_before, said, said_before, attempt, owner, claimed_at, looked, missed, body, provider_id,"
+    " gateway, via"
 )
 
 
@@ -50,6 +52,7 @@ class Item:
     owner: str
     claimed_at: float
     looked: int
+    missed: int
     body: str
     provider_id: str
     gateway: str
@@ -114,7 +117,7 @@ class Taken:
     def in_table(self, owner: str, now: float) -> Item:
         """The row as `take` leaves it."""
         return replace(
-            self.item, state="sending", owner=owner, claimed_at=now, looked=0, attempt=self.item.attempt + 1,
+            self.item, state="sending", owner=owner, claimed_at=now, looked=0, missed=0, attempt=self.item.attempt + 1,
             body=self.body, told=self.told, told_before=self.told_before, said=self.said, provider_id="",
             said_before=self.said_before, gateway=self.gateway,
         )  # fmt: skip
@@ -198,7 +201,7 @@ def take(connection: Connection, taken: Sequence[Taken], owner: str, now: float,
     connection.execute(
         text(
             "UPDATE deliveries SET state = 'sending', owner = :owner, claimed_at = :now, lease_until = :until,"
-            " looked = 0, attempt = attempt + 1, body = :body, segments = :segments, told = :told,"
+            " looked = 0, missed = 0, attempt = attempt + 1, body = :body, segments = :segments, told = :told,"
             " told_before = :told_before, said = :said, said_before = :said_before, provider_id = '',"
             " gateway = :gateway WHERE id = :id"
         ),
@@ -376,18 +379,29 @@ def expired(
     return items
 
 
-def clock_went_back(connection: Connection, now: float, lease: float) -> None:
-    """What waits for a time that lies further ahead than anything does, by a clock that was wrong, goes on now; what
-    was being sent once a lease is over from now on.
+def clock_went_back(connection: Connection, now: float, lease: float) -> int:
+    """What waits for a time that lies further ahead than anything is put off, by a clock that was wrong, goes on now;
+    what was being sent, once a lease is over from now on; what was made ahead of now was made now. How many rows.
+
+    That is AT_FIRST for what has not been tried, TEXT_AGAIN for each try of what has, LOOKS leases for what is looked
+    up. It finds nothing where no clock was wrong, by index, so that it may be asked whenever a process begins.
     """
-    values = {"now": now, "lease": now + lease, "ahead": now + _FURTHEST}
-    wait = "UPDATE deliveries SET not_before = :now WHERE state = 'queued' AND not_before > :ahead"
-    connection.execute(text(wait), values)
-    sending = "UPDATE deliveries SET lease_until = :lease WHERE state = 'sending' AND lease_until > :ahead"
-    connection.execute(text(sending), values)
+    values = {"now": now, "lease": now + lease, "looks": now + LOOKS * lease + AHEAD, "ahead": now + AHEAD}
+    values |= {"first": now + AT_FIRST, "again": TEXT_AGAIN}
+    wait = (
+        "UPDATE deliveries SET not_before = :now WHERE state = 'queued' AND channel IN ('text', 'call')"
+        " AND broadcast_id IN (SELECT id FROM broadcasts) AND not_before > :first"
+        " AND (attempt = 0 OR not_before > :ahead + :again * attempt)"
+    )
+    sending = (
+        "UPDATE deliveries SET lease_until = :lease WHERE state IN ('sending', 'unknown') AND state = 'sending'"
+        " AND lease_until > :looks"
+    )
+    made = "UPDATE deliveries SET created_at = :now WHERE created_at > :ahead"
+    return sum(connection.execute(text(sql), values).rowcount for sql in (wait, sending, made))
 
 
-_FURTHEST = 900.0  # seconds for which anything is put off at most
+AT_FIRST = 900.0  # seconds for which what was not tried yet is put off at most
 
 
 def unknown(connection: Connection, item: Item) -> None:
@@ -396,10 +410,10 @@ def unknown(connection: Connection, item: Item) -> None:
     connection.execute(sql, {"id": item.id, "attempt": item.attempt})
 
 
-def ask_later(connection: Connection, item: Item, at: float) -> None:
-    """Ask the provider again at `at` what became of a delivery."""
-    sql = text(f"UPDATE deliveries SET lease_until = :at WHERE {_STILL_LOOKED_AT}")
-    connection.execute(sql, {"id": item.id, "attempt": item.attempt, "at": at})
+def ask_later(connection: Connection, item: Item, at: float, missed: bool = False) -> None:
+    """Ask the provider again at `at` what became of a delivery; `missed`: its list was read and did not show it."""
+    sql = text(f"UPDATE deliveries SET lease_until = :at, missed = missed + :missed WHERE {_STILL_LOOKED_AT}")
+    connection.execute(sql, {"id": item.id, "attempt": item.attempt, "at": at, "missed": int(missed)})
 
 
 _STILL_LOOKED_AT = "id = :id AND state = 'sending' AND attempt = :attempt"

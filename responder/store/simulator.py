@@ -11,11 +11,12 @@ from responder.store.tables import many
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """A delivery that is on a phone: `body` is the text, or the TwiML of a call. `at`: seconds since 1970."""
+    """A delivery that is on a phone: `body` is the text, or the words of a call. `at`: seconds since 1970."""
 
     id: int
     attempt: int
     channel: str
+    language: str
     body: str
     segments: int
     at: float
@@ -24,7 +25,7 @@ class Arrived:
 def arrived(connection: Connection, hashes: Sequence[bytes], most: int) -> list[Arrived]:
     """The newest `most` that the provider took for the number with these keyed hashes, the oldest first."""
     sql = text(
-        "SELECT id, attempt, channel, body, segments, claimed_at FROM deliveries WHERE number_hash IN :hashes"
+        "SELECT id, attempt, channel, language, body, segments, claimed_at FROM deliveries WHERE number_hash IN :hashes"
         " AND state IN ('accepted', 'sent', 'delivered') ORDER BY claimed_at DESC, id DESC LIMIT :most"
     ).bindparams(many("hashes", bytes))
     rows = connection.execute(sql, {"hashes": list(hashes), "most": most}).all()

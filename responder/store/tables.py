@@ -257,6 +257,7 @@ class DeliveryRow(SQLModel, table=True):
     owner: str = ""
     claimed_at: float = 0.0
     looked: int = 0  # how often the provider was asked what became of it
+    missed: int = 0  # how often it could say, and did not have it
     body: str = Field(default="", sa_type=Text)
     segments: int = 0
     gateway: str = ""

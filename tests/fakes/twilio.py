@@ -215,9 +215,7 @@ class FakeTwilio:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._server.shutdown(0.01)
-        for _ in range(
-            3
-        ):  # what was taken in at the last moment, and what was broken off, is closed in a round of its own
+        for _ in range(3):  # what was taken in at the last moment is closed in a round of its own
             await asyncio.sleep(0.01)
             self._hush()
 
@@ -311,7 +309,7 @@ class FakeTwilio:
             return self._error(refused)
         except _Cut:
             if request.transport is not None:
-                request.transport.close()
+                request.transport.abort()
             return web.Response()
 
     async def _gate(self, request: web.BaseRequest) -> None:

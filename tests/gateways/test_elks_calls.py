@@ -159,10 +159,36 @@ def test_a_call_of_ours_plays_and_takes_a_key(line: Line) -> None:
     assert line.rows("SELECT count(*) FROM subscriptions") == [(0,)] and phones(line).broken == []
 
 
+def test_a_call_is_recorded_once_it_is_committed_as_being_sent(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Recording takes a while, for which nobody else could write."""
+    phones(line).ring_us(LANDLINE, "12347", "4")
+    phones(line).phone(LANDLINE).behaves = [Answers("1")]
+    record, seen = tape(line).address, []
+
+    def address(sentences: tuple[Spoken, ...]) -> str:
+        seen.append((line.rows("SELECT state FROM deliveries"), threading.current_thread() is threading.main_thread()))
+        return record(sentences)
+
+    monkeypatch.setattr(tape(line), "address", address)
+    line.send()
+    assert seen[:2] == [([("sending",)], False)] * 2
+    assert line.rows("SELECT state FROM subscriptions") == [("active",)]
+
+
+def test_a_call_that_cannot_be_spoken_has_failed_and_nobody_is_called(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    phones(line).ring_us(LANDLINE, "12347", "4")
+    monkeypatch.setattr(tape(line), "address", lambda _: 1 / 0)
+    line.send()
+    assert line.rows("SELECT state FROM deliveries") == [("failed",)]
+    assert not phones(line).accepted_calls
+
+
 def test_what_is_stored_of_a_call_does_not_hold_the_secret(line: Line) -> None:
     follow_by_call(line)
-    (document,) = [body for (body,) in line.rows("SELECT body FROM deliveries")]
-    assert "/46elks/called/" in document and SECRET not in document
+    (words,) = [body for (body,) in line.rows("SELECT body FROM deliveries")]
+    assert "Någon har ringt från ditt nummer" in words and SECRET not in words
     (made,) = phones(line).accepted_calls
     assert f"{ROOT}/called/" in made.body
 

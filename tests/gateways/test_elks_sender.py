@@ -62,13 +62,13 @@ def test_receipts_go_to_the_secret_address(fake: FakeElks) -> None:
     assert fake.accepted[0].callback == f"{URL}/46elks/{SECRET}/receipts/7?attempt=1"
 
 
-def test_a_call_begins_with_its_document_and_whole_addresses(fake: FakeElks) -> None:
-    document = json.dumps({"play": "https://a/x.wav", "next": {"ivr": "https://a/y.wav", "next": "/46elks/called/7"}})
+def test_a_call_begins_with_its_document(fake: FakeElks) -> None:
+    document = json.dumps({"play": "https://a/x.wav"})
     fake.phone(LANDLINE).behaves = NoAnswer()
     id = talk(fake.url, lambda sender: sender.call(LANDLINE, document, RECEIPTS))
     (made,) = fake.accepted_calls
     assert (made.sid, made.callback) == (id, f"{URL}/46elks/{SECRET}/receipts/7?attempt=1")
-    assert json.loads(made.body)["next"]["next"] == f"{URL}/46elks/{SECRET}/called/7"
+    assert made.body == document
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """A service whose residents are at the other end of a modem: answers, floods, STOPP, and what is killed on its way."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from time import monotonic, sleep
@@ -12,84 +11,24 @@ from responder import modem as modems
 from responder.core.delivery import State
 from responder.core.segments import cost, cut
 from responder.gateways import modem_box, smsd
+from responder.gateways.modem_box import MOST_WAITING
 from responder.gateways.smsd import Away
-from responder.modem import MOST_WAITING, Modem
+from responder.modem import Modem
 from responder.ports import Inbound
-from responder.store import outbox
-from responder.wiring import Service
 from tests import engines
 from tests.conftest import NOW, Running, a_point
 from tests.fakes.smsd import Daemon
-
-ANNA, BERTIL = "+46701740605", "+46701740606"
+from tests.gateways.modem_kit import ANNA, BERTIL, FREE, Kit
 
 
 class Killed(BaseException):
     """The process was killed here."""
 
 
-@dataclass
-class Kit:
-    """A running service and the daemon beside it."""
-
-    running: Running
-    daemon: Daemon
-
-    @property
-    def service(self) -> Service:
-        """What the service consists of."""
-        found: Service = self.running.app.extensions["responder"]
-        return found
-
-    @property
-    def modem(self) -> Modem:
-        """A process that looks after the modem, as if just started."""
-        return Modem(self.service)
-
-    def ask(self, number: str, text: str, at: str = "") -> list[str]:
-        """Somebody texts; what comes back to them."""
-        self.daemon.receive(number, text, at)
-        before = len(self.daemon.texts)
-        self.modem.step()
-        self.daemon.send_all()
-        return [words for to, words in self.daemon.texts[before:] if to == number]
-
-    def turns(self) -> int:
-        """How many turns are recorded."""
-        with engines.peek(self.running.path) as looking:
-            count: int = looking.execute("SELECT count(*) FROM turns").fetchone()[0]
-        return count
-
-    def queued(self, number: str, body: str = "Nytt från staden") -> int:
-        """A delivery to a number, as it is while the modem has it; its id."""
-        vault = self.service.vault
-        row = {
-            "hash": vault.newest(number), "sealed": vault.seal(number), "language": "sv", "serial": body, "body": body,
-            "now": NOW.timestamp(),
-        }  # fmt: skip
-        with self.running.database.write() as connection:
-            outbox.tell_operator(connection, row)
-        with engines.peek(self.running.path) as looking:
-            id: int = looking.execute("SELECT max(id) FROM deliveries").fetchone()[0]
-            looking.execute(
-                "UPDATE deliveries SET state = 'accepted', attempt = 1, gateway = 'modem', provider_id = ? WHERE id = ?",
-                (smsd.delivery_name(id, 1), id),
-            )
-        with smsd.Smsd(self.daemon.path).write() as connection:
-            smsd.put(connection, "", number, body, smsd.delivery_name(id, 1), 3600, 0)
-        return id
-
-    def state(self, id: int) -> str:
-        """Where a delivery stands; "" if it is forgotten."""
-        with engines.peek(self.running.path) as looking:
-            row = looking.execute("SELECT state FROM deliveries WHERE id = ?", (id,)).fetchone()
-        return str(row[0]) if row else ""
-
-
 @pytest.fixture
 def kit(start: Callable[..., Running], tmp_path: Path) -> Kit:
     daemon = Daemon(tmp_path / "smsd.db").make()
-    running = start(gateway="recorder,modem", modem_database=str(daemon.path))
+    running = start(gateway="recorder,modem", modem_database=str(daemon.path), **FREE)
     running.put(a_point(confirmed_at=NOW))
     return Kit(running, daemon)
 
@@ -150,7 +89,7 @@ def test_whatever_goes_wrong_somebody_is_answered_once(kit: Kit) -> None:
 
 def test_an_old_text_is_not_answered_any_more_but_stopp_is_done(kit: Kit) -> None:
     for text in ("12347", "STOPP"):
-        kit.daemon.receive(ANNA, text)
+        kit.daemon.receive(ANNA, text, "2026-11-20 14:20:00")
     kit.daemon.set("DROP TRIGGER update_inbox_time")
     kit.daemon.set("UPDATE inbox SET UpdatedInDB = datetime('now', '-2 days')")
     assert kit.modem.step().answered == 1 and kit.turns() == 1

@@ -33,7 +33,7 @@ LIFE = 0.25  # seconds that a process lives at most, once it has begun
 
 def settings_of(folder: Path) -> dict[str, str]:
     """Of a service with the modem of `folder`."""
-    return {"gateway": "recorder,modem", "modem_database": str(folder / "smsd.db")}
+    return {"gateway": "recorder,modem", "modem_database": str(folder / "smsd.db"), "modem_rate": "1000"}
 
 
 def child(folder: Path, deliveries: int) -> None:
@@ -45,7 +45,7 @@ def child(folder: Path, deliveries: int) -> None:
     done = folder / "done"
     with Modem(service):
         (folder / f"begun-{os.getpid()}").touch()
-        sender, gateway = ModemSender(Smsd(folder / "smsd.db"), 0.2, 10), ModemGateway(real=False)
+        sender, gateway = ModemSender(Smsd(folder / "smsd.db"), 1000, 10), ModemGateway(real=False)
         at = int(done.read_text() or 0) if done.exists() else 0
         while True:
             if at >= deliveries:

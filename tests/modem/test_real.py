@@ -40,7 +40,7 @@ def daemon(tmp_path: Path) -> Iterator[Real]:
 
 @pytest.fixture
 def running(start: Callable[..., Running], daemon: Real) -> Running:
-    service = start(gateway="recorder,modem", modem_database=str(daemon.path), modem_phone_id="kit")
+    service = start(gateway="recorder,modem", modem_database=str(daemon.path), modem_phone_id="kit", modem_rate=100)
     service.put(a_point(confirmed_at=NOW))
     return service
 
@@ -67,6 +67,16 @@ def test_a_two_part_text_and_one_in_cyrillic_come_in_and_are_answered(daemon: Re
     assert daemon.rows("SELECT count(*) FROM inbox WHERE Processed = 'false'") == [(0,)]
     sleep(3)
     assert len(daemon.sent()) == 2 and len(daemon.transmitted()) == len(daemon.rows("SELECT 1 FROM sentitems"))
+
+
+def test_half_an_emoji_keeps_nobody_from_being_answered(daemon: Real, modem: Modem) -> None:
+    daemon.end()
+    daemon.receive(ANNA, "12347 🙂", "-unicode")
+    lies = next((daemon.folder / "phone" / "sms/3").iterdir())
+    lies.write_text(lies.read_text("latin-1").replace("D83DDE42", "D83D"), "latin-1")
+    daemon.receive(BERTIL, "12347")
+    daemon.start()
+    until(lambda: {number for number, _ in daemon.sent()} == {ANNA, BERTIL}, 30)
 
 
 def test_a_part_that_never_comes_does_not_keep_the_rest_from_an_answer(
@@ -98,7 +108,7 @@ def test_what_the_daemon_has_not_begun_can_be_taken_back(daemon: Real) -> None:
     send(daemon, 1, "Gammalt")
     send(daemon, 2, "Nytt")
     with Smsd(daemon.path).write() as connection:
-        assert smsd.withdraw(connection, smsd.unbegun(connection)[0].id, smsd.WITHDRAWN)
+        assert smsd.withdraw(connection, smsd.unbegun(connection, "")[0].id, smsd.WITHDRAWN)
     daemon.start()
     until(lambda: (ANNA, "Nytt") in daemon.sent())
     assert daemon.sent() == [(ANNA, "Nytt")]

@@ -34,7 +34,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         daemon = Real(folder).make().start()
-        running = run(prepare(folder / "responder.db"), gateway="recorder,modem", modem_database=str(daemon.path))
+        with_modem = {"gateway": "recorder,modem", "modem_database": str(daemon.path), "modem_rate": 100}
+        running = run(prepare(folder / "responder.db"), **with_modem)
         running.put(a_point(confirmed_at=NOW))
         logging.getLogger().handlers.clear()
         try:

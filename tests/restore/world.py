@@ -139,7 +139,7 @@ class World:
             "turn_id": None, "state": state, "target": "", "told": "open p1 open 0", "told_before": "", "said": "",
             "said_before": "", "attempt": n % 3, "not_before": 0.0,
             "lease_until": self._stamp() if state == "sending" else 0.0, "owner": "host-1", "claimed_at": self._stamp(),
-            "looked": 0, "body": self._text(), "segments": 1, "provider_id": f"SM{n}" if n % 3 else "", "error": 0,
+            "looked": 0, "missed": 0, "body": self._text(), "segments": 1, "provider_id": f"SM{n}" if n % 3 else "", "error": 0,
             "gateway": self._gateway(n) if n % 3 else "", "via": "modem" if n % 11 == 0 else "",
             "created_at": self._stamp(), "settled_at": self._stamp() if n % 4 else None,
         }  # fmt: skip

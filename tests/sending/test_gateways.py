@@ -200,6 +200,26 @@ def test_what_the_gateway_surely_does_not_have_is_sent_by_the_next(office: Offic
     assert (office[TWILIO].attempts, office[ELKS].attempts) == ([1], [2])
 
 
+def test_a_list_that_was_away_is_no_first_of_two_looks_that_agree(office: Office) -> None:
+    one_waits(office)
+    office[TWILIO].ends.append(LOST)
+    process = office.process()
+    process.work()
+    break_down(office, TWILIO, process=process)
+    office[TWILIO].list_away = True
+    office.running.clock.pass_time(seconds=LEASE)
+    process.find_out()  # nothing is seen
+    office[TWILIO].list_away, office[TWILIO].hidden = False, True
+    office.running.clock.pass_time(seconds=LEASE)
+    process.find_out()  # it lags behind, and nothing shows that it does
+    office[TWILIO].hidden = False
+    office.running.clock.pass_time(seconds=LEASE)
+    process.find_out()
+    process.work(3)
+    assert sent(office) == {TWILIO: 1, ELKS: 0, MODEM: 0}
+    assert office.states() == {"accepted": 1}
+
+
 def test_what_the_gateway_has_after_all_is_sent_by_nobody(office: Office) -> None:
     one_waits(office)
     office[TWILIO].ends.append(LOST)

@@ -424,7 +424,7 @@ def test_a_text_is_worthless_when_the_door_closes(line: Line) -> None:
     line.set("far", Status.OPEN, closes="15:00")
     line.push()
     (ready,) = line.service.deliverer("x").take_up("text", 5)
-    assert ready.valid == 39 * 60 - 1  # from 14.21.01 to 15.00
+    assert ready.message.valid == 39 * 60 - 1  # from 14.21.01 to 15.00
 
 
 # --- no closed door ---------------------------------------------------------------------------------------------------

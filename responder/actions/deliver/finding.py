@@ -67,7 +67,7 @@ class FindingOut(Base):
         number = self._number(item.number_sealed)
         wanted = number and complete is not False
         # without a witness a list is believed once it says the same a while later, where another could send it too
-        sure = complete or item.looked > 0 or len(self._ways.senders) == 1
+        sure = complete or item.missed > 0 or len(self._ways.senders) == 1
         found = await self._listed(self._gateway_of(item), number, item.channel, since) if wanted else None
         stamp = self._clock().timestamp()
         with self._db.write(alone=False) as connection:
@@ -79,7 +79,7 @@ class FindingOut(Base):
                     metrics.delivery(item.channel, "accepted")
                     log.info("delivery %d: the provider has it", item.id)
                 elif not sure:
-                    outbox.ask_later(connection, item, stamp + self._limits.reconcile)
+                    outbox.ask_later(connection, item, stamp + self._limits.reconcile, missed=True)
                 else:
                     self._put_back(connection, item, stamp, tried=True)
                     metrics.delivery(item.channel, "again")

@@ -142,14 +142,15 @@ class Deliverer(TakingUp, FindingOut, LookingAround):
         item, name, began = ready.item, ready.item.gateway, monotonic()
         logs.push(delivery=item.id, broadcast=item.broadcast_id, gateway=name, owner=self._owner)  # for this task
         try:
-            if not self._may_start(ready):
+            document = await self._document(ready)
+            if document is None or not self._may_start(ready):
                 return
             began = monotonic()
             sender, receipts = self._ways.senders[name], self._ways.gateways[name].receipts(item.id, item.attempt)
             send = (
-                sender.text(ready.number, item.body, receipts, ready.valid)
+                sender.text(ready.number, item.body, receipts, ready.message.valid)
                 if item.channel == "text"
-                else sender.call(ready.number, item.body, receipts)
+                else sender.call(ready.number, document, receipts)
             )
             with self._watched(item, began):
                 async with asyncio.timeout(self._limits.api_timeout):  # unlike wait_for, it begins at once
@@ -167,6 +168,23 @@ class Deliverer(TakingUp, FindingOut, LookingAround):
         except Exception:
             self._unclear(ready, began)
             log.exception("delivery %d: unclear, to be looked up", item.id)
+
+    async def _document(self, ready: Ready) -> str | None:
+        """The document of a call, which only the gateway that calls can read; "" of a text; None if there can be none,
+        so that it has failed. In a thread, and after all is committed: it may have to be recorded first.
+        """
+        item, message = ready.item, ready.message
+        if item.channel == "text":
+            return ""
+        through = self._ways.gateways[item.gateway]
+        said = message.spoken, message.again, message.after, through.keys(item.id)
+        try:
+            return await asyncio.to_thread(through.call_document, *said)
+        except Exception:
+            log.exception("delivery %d cannot be spoken", item.id)
+            with self._db.write(alone=False) as connection:
+                outbox.settle(connection, [item], State.FAILED, self._clock().timestamp())
+            return None
 
     @contextmanager
     def _watched(self, item: Item, began: float) -> Iterator[None]:

@@ -22,7 +22,7 @@ from responder.store.snapshot import View
 log = logging.getLogger("responder.deliver")
 
 NOTHING = (0, 0.0)
-Found = tuple[Taken, str, int]  # what is taken up, the number, and for how many seconds it is worth anything
+Found = tuple[Taken, str, Message]  # what is taken up, the number, and what it says
 
 
 class TakingUp(Base):
@@ -59,8 +59,8 @@ class TakingUp(Base):
         self._stored()
         self._ways.paces[lane.gateway, channel].spend(sum(max(1, one.segments) for one in taken))
         return [
-            Ready(item, number, valid, view.points_version)
-            for item, (_, number, valid) in zip(items, found, strict=True)
+            Ready(item, number, message, view.points_version)
+            for item, (_, number, message) in zip(items, found, strict=True)
         ]
 
     def _waits(self, channel: str, stamp: float, lane: Lane) -> bool:
@@ -143,16 +143,15 @@ class TakingUp(Base):
                 if place and item.kind in ("status", outbox.FOLLOW_UP):  # what opened again may still close after all
                     outbox.keep_watching(connection, item, now.key(place, item.service), told[1])
                 continue
-            body = message.text or self._spoken(message, item, gateway)
-            if _looks(item, body) in alike:
+            if _looks(item, message.body) in alike:
                 wait.append(item.id)
                 continue
-            alike.add(_looks(item, body))
-            taken = Taken(item, gateway, body, message.segments, message.told, *told, message.said)
+            alike.add(_looks(item, message.body))
+            taken = Taken(item, gateway, message.body, message.segments, message.told, *told, message.said)
             if item.subscription_id and message.told:
                 known[item.subscription_id] = (message.told, message.said)
                 named.setdefault(item.subscription_id, set()).update(_names(taken))
-            found.append((taken, numbers[item.id], message.valid))
+            found.append((taken, numbers[item.id], message))
         outbox.postpone(connection, wait, now.at.timestamp() + ALIKE_WAIT)
         outbox.withdraw(connection, gone)
         for state, ended in ends.items():
@@ -160,11 +159,6 @@ class TakingUp(Base):
             for item in ended:
                 metrics.delivery(item.channel, state)
         return found
-
-    def _spoken(self, message: Message, item: Item, gateway: str) -> str:
-        """The document of a call, which only the gateway that calls can read."""
-        through = self._ways.gateways[gateway]
-        return through.call_document(message.spoken, message.again, message.after, through.keys(item.id))
 
     def _charge(self, connection: Connection, taken: list[Taken], stamp: float) -> None:
         if not taken:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from responder.core.health import Rule
+from responder.core.message import Message
 from responder.ports import LOCAL
 from responder.store.outbox import Item
 
@@ -56,5 +57,5 @@ class Ready:
 
     item: Item
     number: str
-    valid: int
+    message: Message
     version: int  # of the points, when it was rendered

@@ -21,6 +21,8 @@ from werkzeug.wrappers import Response as AnyResponse
 from responder.actions.signin import Door
 from responder.core.onetime import STEP
 from responder.core.segments import cost
+from responder.core.telling import Spoken
+from responder.ports import TWILIO
 from responder.store import simulator as store
 from responder.store.accounts import Credentials, credentials
 from responder.store.engine import StoreAway
@@ -214,16 +216,23 @@ def _arrived(service: Service, number: str) -> list[store.Arrived]:
 
 def _shown(service: Service, desk: Desk, one: store.Arrived) -> dict[str, Any]:
     call = one.channel == "call"
+    document = _document(service, one) if call else ""
     return {
         "id": one.id,
         "key": f"{one.id}/{one.attempt}",
         "call": call,
         "text": "" if call else one.body,
-        "said": spoken(one.body) if call else [],
-        "document": one.body if call else "",
+        "said": spoken(document) if call else [],
+        "document": document,
         "segments": "" if call else _segments(one.segments),
         "at": _clock(service, desk.at(one.at) or desk.now),
     }
+
+
+def _document(service: Service, one: store.Arrived) -> str:
+    """What a call of ours says, as the provider would read it: all of it while a key is waited for."""
+    gateway, language = service.gateways[TWILIO], one.language or service.flow.default_language
+    return gateway.call_document((), (), (Spoken(one.body, language),), gateway.keys(one.id))
 
 
 def _segments(number: int) -> str:

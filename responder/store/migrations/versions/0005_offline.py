@@ -21,6 +21,7 @@ def upgrade() -> None:
     op.add_column("turns", sa.Column("gateway", text, nullable=False, server_default="twilio"))
     op.add_column("deliveries", sa.Column("gateway", text, **empty))
     op.add_column("deliveries", sa.Column("via", text, **empty))
+    op.add_column("deliveries", sa.Column("missed", whole, nullable=False, server_default="0"))
     op.execute("UPDATE deliveries SET gateway = 'twilio' WHERE attempt > 0")  # the only way there was
     bound = sa.text("via <> '' AND state = 'queued'")
     op.create_index(
@@ -98,6 +99,6 @@ def downgrade() -> None:
     for name in ("paper_codes", "phone_hash"):
         op.drop_column("operators", name)
     op.drop_index("deliveries_bound", "deliveries")
-    for name in ("via", "gateway"):
+    for name in ("missed", "via", "gateway"):
         op.drop_column("deliveries", name)
     op.drop_column("turns", "gateway")
