@@ -43,6 +43,7 @@ _POSTGRESQL = {
 _POSTGRESQL_HOT = "SET synchronous_commit=off; SET statement_timeout='5s'; SET lock_timeout='5s'"
 _ALONE = 1  # the number of the advisory lock
 Result = TypeVar("Result")
+Work = Callable[[Any], Callable[[], None] | None]  # runs statements on a connection; then what they came to is checked
 
 
 class StoreAway(RuntimeError):
@@ -171,21 +172,25 @@ class Database:
         """
         return int(self._written(lambda connection: statement.run(connection, values).rowcount))
 
-    def transact(self, work: Callable[[Any], None], durable: bool) -> None:
+    def transact(self, work: Work, durable: bool) -> None:
         """Do `work` with this process's own connection in a transaction; what it raises undoes it. It may be done
         twice, if the server undid it or went away meanwhile: an INSERT in it has to notice that it was committed.
+
+        Its statements go to PostgreSQL one behind the other without waiting for what each comes to, so that a server
+        far away costs two waits. Who has to know what they came to returns a check, which is made before the commit.
 
         `durable`: it survives a power cut (synchronous=FULL, synchronous_commit=on). Raises StoreAway.
         """
         in_one = self._on_sqlite if self.sqlite else _on_postgresql
         self._written(lambda connection: in_one(connection, work, durable))
 
-    def _on_sqlite(self, connection: Any, work: Callable[[Any], None], durable: bool) -> None:
+    def _on_sqlite(self, connection: Any, work: Work, durable: bool) -> None:
         if durable:
             connection.execute("PRAGMA synchronous=FULL")
         connection.execute("BEGIN IMMEDIATE")
         try:
-            work(connection)
+            if check := work(connection):
+                check()
         except BaseException:
             connection.execute("ROLLBACK")
             raise
@@ -278,11 +283,14 @@ def _make_private(path: Path) -> None:
                 one.chmod(one.stat().st_mode & 0o770)
 
 
-def _on_postgresql(connection: Any, work: Callable[[Any], None], durable: bool) -> None:
-    with connection.transaction():
+def _on_postgresql(connection: Any, work: Work, durable: bool) -> None:
+    with connection.pipeline() as pipeline, connection.transaction():
         if durable:
             connection.execute("SET LOCAL synchronous_commit=on")
-        work(connection)
+        check = work(connection)
+        pipeline.sync()
+        if check:
+            check()
 
 
 def _close(connection: Any) -> None:

@@ -1,7 +1,7 @@
 """Named reads and writes. Everything here is one transaction; nothing decides anything."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -106,14 +106,17 @@ class Turns:
         the numbers `forgotten` (hashes) are deleted. Raises Clash or StoreAway.
         """
 
-        def work(connection: Any) -> None:
-            for write in writes:
-                if write.statement.run(connection, write.values).rowcount == 0 and write.must:
-                    raise Clash
+        def work(connection: Any) -> Callable[[], None]:
+            done = [(write.statement.run(connection, write.values), write.must) for write in writes]
             for number_hash in forgotten:
                 self._forget.run(connection, {"hash": number_hash})
-            if self._insert.run(connection, _values(turn)).rowcount == 0:
-                raise Clash
+            done.append((self._insert.run(connection, _values(turn)), True))
+
+            def check() -> None:
+                if any(must and cursor.rowcount == 0 for cursor, must in done):
+                    raise Clash
+
+            return check
 
         self._db.transact(work, durable=True)
 
@@ -128,7 +131,11 @@ class Turns:
 
     def purge(self, before: float) -> None:
         """Delete turns older than `before` (seconds since 1970). Raises StoreAway."""
-        self._db.transact(lambda connection: self._purge.run(connection, {"before": before}), durable=False)
+
+        def work(connection: Any) -> None:
+            self._purge.run(connection, {"before": before})
+
+        self._db.transact(work, durable=False)
 
 
 def _values(turn: Closing) -> dict[str, Any]:

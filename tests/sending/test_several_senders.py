@@ -16,6 +16,7 @@ from responder.gateways import in_time, twilio_sender
 from responder.jobs import Jobs
 from responder.ports import Unclear
 from responder.store import outbox
+from responder.store.engine import Work
 from tests import engines
 from tests.conftest import TOKEN
 from tests.fakes.twilio import Faults
@@ -74,11 +75,13 @@ def stopp_not_yet_committed(line: Line, monkeypatch: pytest.MonkeyPatch) -> Iter
     deleted, go_on = threading.Event(), threading.Event()
     transact = line.service.database.transact
 
-    def held(work: Callable[[Any], None], durable: bool) -> None:
-        def working(connection: Any) -> None:
-            work(connection)
+    def held(work: Work, durable: bool) -> None:
+        def working(connection: Any) -> Callable[[], None] | None:
+            check = work(connection)
+            connection.execute("SELECT 1").fetchall()  # by then all before it has been done
             deleted.set()
             assert go_on.wait(10)
+            return check
 
         transact(working if durable else work, durable)
 
