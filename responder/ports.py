@@ -1,6 +1,7 @@
 """What this service needs from outside: a clock, and a gateway to the telephone network."""
 
 from collections.abc import Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -11,6 +12,10 @@ from responder.core.wording import Channel
 DESK = "desk:"  # before a number: the key of what it has said as an operator or a host
 TWILIO, ELKS, MODEM = "twilio", "46elks", "modem"  # names of gateways
 LOCAL = (MODEM,)  # those at one machine: only a process there can send by them
+
+# Monotonic seconds until which the request of this task may be written. Whoever makes sure that it may be made says so
+# before, so that a process that is frozen at any moment after that writes nothing when it goes on.
+WRITE_BY: ContextVar[float] = ContextVar("write_by", default=float("inf"))
 
 
 class Clock(Protocol):

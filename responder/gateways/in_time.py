@@ -6,6 +6,8 @@ from typing import Any
 
 from aiohttp import ClientRequest, ClientSession, ClientTimeout, TCPConnector
 
+from responder.ports import WRITE_BY
+
 _write_by: ContextVar[float] = ContextVar("write_by", default=float("inf"))  # monotonic seconds, of this request
 _LONGEST_WAIT = 3600.0  # seconds
 
@@ -18,8 +20,8 @@ def session(pool: int, timeout: float) -> ClientSession:
 
 
 def begin(timeout: float) -> None:
-    """From here on a request of this task must be written within `timeout` seconds."""
-    _write_by.set(monotonic() + timeout)
+    """From here on a request of this task must be written within `timeout` seconds, and before ports.WRITE_BY."""
+    _write_by.set(min(monotonic() + timeout, WRITE_BY.get()))
 
 
 def seconds(header: str) -> float:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -11,6 +12,7 @@ from twilio.request_validator import RequestValidator
 
 from responder.actions import staff
 from responder.actions.announce import Outcome
+from responder.actions.deliver import Deliverer, Ready
 from responder.actions.housekeep import keep_house, rekey
 from responder.core.access import Operator, Role, shell
 from responder.core.points import Status
@@ -61,6 +63,29 @@ def test_a_lost_response_is_looked_up_and_not_sent_again(line: Line) -> None:
     lease_out(line)
     assert line.reconcile() == 1
     assert (line.states(), line.send(), len(line.fake.accepted)) == ({"accepted": 1}, 0, 1)
+
+
+def test_whoever_was_frozen_between_the_last_look_and_the_request_writes_nothing(
+    connect: Callable[..., Line], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others take it for lost by then, and send it again."""
+    line = connect(api_timeout=0.5)
+    line.running.put(a_point("near"), a_point("far", lat=59.26))
+    subscribe(line)
+    closed(line)
+    look = Deliverer._may_start
+
+    def frozen(deliverer: Deliverer, ready: Ready) -> bool:
+        may = look(deliverer, ready)
+        time.sleep(0.6)
+        return may
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Deliverer, "_may_start", frozen)
+        line.send()
+    assert (line.states(), len(line.fake.posts)) == ({"sending": 1}, 0)
+    lease_out(line)
+    assert (line.reconcile(), line.send(), len(line.fake.accepted)) == (1, 1, 1)
 
 
 def test_an_error_although_it_was_taken_is_looked_up(line: Line) -> None:

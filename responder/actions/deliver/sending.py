@@ -22,7 +22,7 @@ from responder.core.delivery import OPTED_OUT, Answer, State, is_alarm, refusal
 from responder.core.health import Outcome
 from responder.core.message import Messages
 from responder.core.reply import Manner
-from responder.ports import Clock, Gateway, NotSent, Sender, Unclear
+from responder.ports import WRITE_BY, Clock, Gateway, NotSent, Sender, Unclear
 from responder.store import outbox
 from responder.store.engine import Database, StoreAway
 from responder.store.outbox import Item
@@ -143,6 +143,7 @@ class Deliverer(TakingUp, FindingOut, LookingAround):
         logs.push(delivery=item.id, broadcast=item.broadcast_id, gateway=name, owner=self._owner)  # for this task
         try:
             document = await self._document(ready)
+            WRITE_BY.set(monotonic() + self._limits.api_timeout)
             if document is None or not self._may_start(ready):
                 return
             began = monotonic()
