@@ -185,6 +185,17 @@ def test_a_call_that_cannot_be_spoken_has_failed_and_nobody_is_called(
     assert not phones(line).accepted_calls
 
 
+def test_whoever_was_to_be_called_and_could_not_be_is_not_taken_for_told(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    follow_by_call(line)
+    before = line.rows("SELECT told FROM subscriptions")
+    closed(line)
+    monkeypatch.setattr(tape(line), "address", lambda _: 1 / 0)
+    line.send()
+    assert line.rows("SELECT told FROM subscriptions") == before
+
+
 def test_what_is_stored_of_a_call_does_not_hold_the_secret(line: Line) -> None:
     follow_by_call(line)
     (words,) = [body for (body,) in line.rows("SELECT body FROM deliveries")]

@@ -184,7 +184,7 @@ class Deliverer(TakingUp, FindingOut, LookingAround):
         except Exception:
             log.exception("delivery %d cannot be spoken", item.id)
             with self._db.write(alone=False) as connection:
-                outbox.settle(connection, [item], State.FAILED, self._clock().timestamp())
+                self._fail(connection, item, self._clock().timestamp(), 0, Answer.ODD)
             return None
 
     @contextmanager
