@@ -61,9 +61,7 @@ class Calls:
     ) -> None:
         self._flow, self._manner, self._db, self._vault, self._clock = flow, manner, database, vault, clock
         self._book, self._codes, self._wishes = book, codes, wishes
-        self._ours: OrderedDict[str, bool] = (
-            OrderedDict()
-        )  # call to whether it is at this menu, for those that came in last
+        self._ours = OrderedDict[str, bool]()  # call to whether it is at this menu, for those that came in last
 
     def respond(self, inbound: Inbound) -> str:
         """The document of a turn; "" if the call is a resident's. Raises Clash, StoreAway."""

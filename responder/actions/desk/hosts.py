@@ -8,6 +8,7 @@ from sqlalchemy.engine import Connection
 
 from responder import metrics
 from responder.actions.desk.book import Book
+from responder.actions.desk.codes import BY
 from responder.actions.desk.needs import Points, Questions
 from responder.core.access import Operator, Permission, Role, may
 from responder.core.clerk import Clerk
@@ -28,7 +29,6 @@ from responder.store.vault import Vault
 from responder.store.watching import current_point
 
 log = logging.getLogger("responder.desk")
-BY_TEXT = "via sms"
 PROVED = (Reply.TAKE, Reply.MEND)
 NAMELESS = {"point": "-"}  # where only what a sentence costs is asked for
 OVERTAKEN = "changed"  # the answer of a question whose point was another by then
@@ -171,9 +171,9 @@ class Hosts:
     ) -> Point:
         who = Operator(f"host {host.name}", Role.REPORTER, (before.district,))
         if said is Answer.YES or (said is Answer.FULL and before.status is Status.FULL):
-            return self._points.confirm(connection, host.point, who, now, BY_TEXT, version)
+            return self._points.confirm(connection, host.point, who, now, BY[Channel.TEXT], version)
         status = Status.FULL if said is Answer.FULL else Status.CLOSED
-        return self._points.change(connection, host.point, status, "", who, now, BY_TEXT, version)
+        return self._points.change(connection, host.point, status, "", who, now, BY[Channel.TEXT], version)
 
     def _tell(
         self, connection: Connection, point: Point, serial: str, key: str, values: Mapping[str, str], now: datetime
