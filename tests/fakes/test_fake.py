@@ -1,6 +1,7 @@
 """The fake provider, as the real library and a real receiver of receipts meet it."""
 
 import asyncio
+import gc
 import http.server
 import socket
 import subprocess
@@ -8,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -484,6 +485,22 @@ def test_a_failure_of_the_test_s_own_hook_is_not_lost() -> None:
     with pytest.raises(KeyError), fake_with(callback=callback) as fake:
         send(fake, callback="https://svar.example/status")
         fake.wait_idle()
+
+
+def test_who_connects_while_it_stops_listening_is_hung_up_on() -> None:
+    """A connection that it left open would fail whichever test runs when the collector finds it."""
+    with ExitStack() as held:
+
+        def knock() -> None:  # the round after this one accepts, and the one after that closes
+            held.enter_context(socket.create_connection(("127.0.0.1", fake._port), 5))
+            fake._loop.call_soon(lambda: setattr(fake, "outage", "refuse"))
+
+        with fake_with() as fake:
+            fake._loop.call_soon_threadsafe(knock)
+            deadline = time.monotonic() + 5
+            while fake._site is not None and time.monotonic() < deadline:
+                time.sleep(0.002)
+        gc.collect()
 
 
 def test_as_a_process() -> None:
