@@ -122,6 +122,8 @@ class Contract:
         side.subscribe()
         side.close_the_door()
         side.line.fake.faults = Faults(**{fault: 1.0}, stall_seconds=3, receipts=False)  # type: ignore[arg-type]
+        if fault == "stall_after":
+            side.line.hurry(2)
         side.line.send(until_idle=False)
         assert side.deliveries() == [("sending", side.name, 1)]
         side.line.fake.faults = Faults(receipts=False)
@@ -137,6 +139,8 @@ class Contract:
         side.subscribe()
         side.close_the_door()
         side.line.fake.faults = Faults(**{fault: 1.0}, stall_seconds=3)  # type: ignore[arg-type]
+        if fault == "stall_before":
+            side.line.hurry(2)
         side.line.send(until_idle=False)
         assert side.deliveries() == [("sending", side.name, 1)]
         side.line.fake.faults = Faults()

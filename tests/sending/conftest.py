@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
 import pytest
@@ -18,7 +18,7 @@ from tests.conftest import TOKEN, ZONE, Running, a_point
 from tests.fakes.twilio import FakeTwilio
 
 MOBILE, OTHER, LANDLINE = "+46701740605", "+46701740606", "+4684650040"
-FAST = {"push_settle_seconds": 60, "send_rate": 1000, "call_rate": 1000, "api_timeout": 2, "reconcile_seconds": 30}
+FAST = {"push_settle_seconds": 60, "send_rate": 1000, "call_rate": 1000, "reconcile_seconds": 30}
 ACCOUNT = "AC" + "1" * 32
 
 
@@ -81,6 +81,11 @@ class Line:
         if until_idle:
             self.fake.wait_idle()
         return begun
+
+    def hurry(self, seconds: float) -> None:
+        """The provider has only so long to answer, from the next deliverer on."""
+        settings = self.service.settings.model_copy(update={"api_timeout": seconds})
+        self.service = replace(self.service, settings=settings)
 
     def finish(self) -> int:
         """What has nothing left to send is done; how many."""

@@ -22,7 +22,7 @@ from tests.fakes.twilio import Answers, Faults
 from tests.sending.conftest import LANDLINE, MOBILE, OTHER, Line
 
 ANNA = Operator("anna", Role.APPROVER, signed_in=True)
-LEASE = 5 + 2 + 30 + 1  # seconds after which a delivery is looked up: START_WITHIN, API_TIMEOUT, RECONCILE_SECONDS
+LEASE = 5 + 10 + 30 + 1  # seconds after which a delivery is looked up: START_WITHIN, API_TIMEOUT, RECONCILE_SECONDS
 
 
 def subscribe(line: Line, *numbers: str) -> None:

@@ -17,4 +17,4 @@ def test_without_the_last_look_before_a_post_such_a_history_is_found() -> None:
 
 def test_where_another_gateway_is_asked_than_that_of_the_attempt_such_a_history_is_found() -> None:
     with pytest.raises(AssertionError, match="sent again"):
-        explore(runs=300, steps=40, number=1, sabotage="ask")
+        explore(runs=300, steps=40, number=4, sabotage="ask")

@@ -160,12 +160,22 @@ def test_points_at_one_spot_and_a_district_without_points_are_drawn_too(console:
 
 
 def test_five_hundred_points_do_not_make_it_slow(console: Console) -> None:
-    console.running.put(*(a_point(f"p{n}", lat=59.2 + n / 5000, lon=17.9 + n % 50 / 100) for n in range(500)))
     browser = console.browser(Role.APPROVER)
-    browser.page("/console/overview/part")
-    began = time.perf_counter()
+
+    def cost(points: int) -> float:
+        """Seconds of CPU for the page."""
+        console.running.put(*(a_point(f"p{n}", lat=59.2 + n / 5000, lon=17.9 + n % 50 / 100) for n in range(points)))
+        browser.page("/console/overview/part")
+        spent = []
+        for _ in range(3):
+            began = time.process_time()
+            browser.page("/console/overview/part")
+            spent.append(time.process_time() - began)
+        return min(spent)
+
+    few = cost(50)
+    assert cost(500) < 10 * few
     page = browser.page("/console/overview/part")
-    assert time.perf_counter() - began < 0.5
     assert len(page) < 40_000
     assert len(drawn(browser.page("/console/overview/map")).findall(".//title")) == 500
     assert unescape(page).count("Trygghetspunkt") < 20
