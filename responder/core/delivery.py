@@ -90,11 +90,11 @@ def is_alarm(code: int) -> bool:
 def after_receipt(state: State, attempt: int, status: str, code: int, told_attempt: int, call: bool) -> Became:
     """What a receipt with `status` for the attempt `told_attempt` makes of a delivery in `state`: never a step back.
 
-    A receipt proves that something was sent, so it also ends a delivery that was about to be tried again, or that
-    an operator was asked about.
+    A receipt, also one with a status that we do not know, proves that something was sent, so it also ends a delivery
+    that was about to be tried again, or that an operator was asked about.
     """
-    became = (_CALL_STATUS if call else _TEXT_STATUS).get(status)
-    if became is None or RANK[became] <= RANK.get(state, 0):
+    became = (_CALL_STATUS if call else _TEXT_STATUS).get(status, State.ACCEPTED)
+    if RANK[became] <= RANK.get(state, 0):
         return Became(state)
     if became is not State.FAILED:
         return Became(became)

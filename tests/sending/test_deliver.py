@@ -487,6 +487,20 @@ def test_a_receipt_that_comes_before_our_own_commit_stands(line: Line) -> None:
     assert (line.reconcile(), line.send()) == (0, 0)
 
 
+@pytest.mark.parametrize("status", ["partially_delivered", "no such status"])
+def test_a_receipt_that_says_what_nobody_knows_still_proves_that_it_was_sent(line: Line, status: str) -> None:
+    subscribe(line)
+    closed(line)
+    line.fake.faults = Faults(lose=1, receipts=False)
+    line.send()
+    (taken,) = line.fake.accepted
+    receipt(line, 1, status, taken.sid)
+    line.fake.faults = Faults(receipts=False)
+    lease_out(line)
+    line.reconcile()
+    assert (line.states(), line.send(), len(line.fake.accepted)) == ({"accepted": 1}, 0, 1)
+
+
 def test_two_messages_for_one_delivery_are_an_alarm(line: Line, caplog: pytest.LogCaptureFixture) -> None:
     subscribe(line)
     closed(line)
