@@ -9,17 +9,19 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from aiohttp import ClientConnectorError, ClientError, encode_basic_auth
-from twilio.base.exceptions import TwilioException, TwilioRestException
+from aiohttp import ClientConnectorError, encode_basic_auth
+from twilio.base.exceptions import TwilioRestException
 from twilio.http.async_http_client import AsyncTwilioHttpClient
 from twilio.rest import Client
 
 from responder.gateways import in_time
+from responder.gateways.forms import an_id
 from responder.ports import NotSent, Sent, Unclear
 
 TOO_MANY = 20429
 LISTED = 200  # newest messages to a number that are looked through
 RING_SECONDS = 30
+REPLY = "outbound-reply"
 _EVENTS = ["initiated", "ringing", "answered", "completed"]
 
 
@@ -65,14 +67,17 @@ class TwilioSender:
         )  # fmt: skip
 
     async def find(self, number: str, call: bool, since: datetime) -> list[Sent]:
-        """See ports.Sender. No filter by date: `date_sent` is empty while a message is queued."""
+        """See ports.Sender. No filter by date: `date_sent` is empty while a message is queued. A reply to a text that
+        came in is none of what was sent so, though it reads alike.
+        """
         listed = self._client.calls if call else self._client.messages
         rows = await self._sorted(listed.list_async(to=number, limit=LISTED, page_size=LISTED))
-        return [
-            Sent(row.sid, "" if call else row.body, row.date_created)
-            for row in rows
-            if row.date_created and row.date_created >= since
-        ]
+        if not all(row.date_created for row in rows):
+            raise Unclear("a list without times")
+        newer = [row for row in rows if row.date_created >= since]
+        if len(newer) == LISTED:
+            raise Unclear(f"the list is longer than {LISTED}")
+        return [Sent(row.sid, "" if call else row.body, row.date_created) for row in newer if row.direction != REPLY]
 
     async def close(self) -> None:
         """See ports.Sender."""
@@ -88,7 +93,11 @@ class TwilioSender:
         return self._opened
 
     async def _created(self, request: Any) -> str:
-        return str((await self._sorted(request)).sid)
+        named = (await self._sorted(request)).sid
+        try:
+            return an_id({"id": named if isinstance(named, str) else ""}, "id")
+        except ValueError as error:
+            raise Unclear("an answer without an id") from error
 
     async def _sorted(self, request: Any) -> Any:
         """The answer; NotSent where nothing was taken, Unclear where something may have been."""
@@ -100,7 +109,9 @@ class TwilioSender:
             if 400 <= error.status < 500:
                 raise NotSent(f"HTTP {error.status}, {error.code}", error.status, error.code or 0) from error
             raise Unclear(f"HTTP {error.status}") from error
-        except (ClientError, TwilioException, OSError, ValueError) as error:
+        except NotSent:
+            raise
+        except Exception as error:  # the library does not say what it raises over an answer that it cannot read
             raise Unclear(f"{type(error).__name__}: {error}") from error
 
 

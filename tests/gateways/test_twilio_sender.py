@@ -1,0 +1,81 @@
+"""Twilio's API, as our sender meets it: what its answers and its list prove, and what they do not."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from responder.gateways.twilio_sender import LISTED, TwilioSender
+from responder.ports import NotSent, Sent, Unclear
+from tests.conftest import TOKEN, URL
+from tests.sending.conftest import ACCOUNT, MOBILE
+
+ROW = {
+    "sid": "SM1", "to": MOBILE, "body": "Hej", "direction": "outbound-api",
+    "date_created": "Thu, 26 Nov 2026 08:00:00 +0000",
+}  # fmt: skip
+EARLY = datetime(2026, 11, 26, 7, 0, tzinfo=UTC)
+Work = Callable[[TwilioSender], Awaitable[Any]]
+
+
+def answering(status: int, body: str) -> Callable[[Work], Any]:
+    """A server that answers so; what `work` gives with a sender, or how it failed."""
+
+    def talking(work: Work) -> Any:
+        async def answer(_: web.BaseRequest) -> web.Response:
+            return web.Response(status=status, text=body, content_type="application/json")
+
+        async def run() -> Any:
+            server = web.Server(answer)
+            site = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
+            port = site.sockets[0].getsockname()[1]
+            sender = TwilioSender(ACCOUNT, TOKEN, f"http://127.0.0.1:{port}", URL, "+46770000000", "", "", 4, 2)
+            try:
+                return await work(sender)
+            except (NotSent, Unclear) as error:
+                return error
+            finally:
+                await sender.close()
+                await server.shutdown(0.01)
+                await asyncio.sleep(0)
+                site.close()
+
+        return asyncio.run(run())
+
+    return talking
+
+
+def page(*rows: dict[str, Any]) -> str:
+    return json.dumps({"messages": rows, "uri": "/x", "first_page_uri": "/x", "next_page_uri": None, "page": 0})
+
+
+def find(body: str) -> Any:
+    return answering(200, body)(lambda sender: sender.find(MOBILE, False, EARLY))
+
+
+@pytest.mark.parametrize("body", ["", "{}", "[]", "null", '{"sid": null}', '{"sid": "a b"}', '{"sid": ""}'])
+def test_an_answer_without_an_id_is_unclear(body: str) -> None:
+    assert isinstance(answering(201, body)(lambda sender: sender.text(MOBILE, "Hej", "/r", 60)), Unclear)
+
+
+def test_a_message_is_found_as_it_was_written() -> None:
+    assert find(page(ROW)) == [Sent("SM1", "Hej", datetime(2026, 11, 26, 8, 0, tzinfo=UTC))]
+
+
+def test_what_we_replied_is_not_taken_for_something_that_was_sent() -> None:
+    assert find(page({**ROW, "direction": "outbound-reply"})) == []
+
+
+@pytest.mark.parametrize("body", ["", "[]", "null", "{}", page({**ROW, "date_created": None})])
+def test_a_list_that_cannot_be_read_proves_nothing(body: str) -> None:
+    assert isinstance(find(body), Unclear)
+
+
+def test_a_list_that_is_longer_than_is_looked_through_proves_nothing() -> None:
+    assert isinstance(find(page(*[ROW] * LISTED)), Unclear)
+    old = {**ROW, "date_created": "Thu, 26 Nov 2026 06:59:59 +0000"}
+    assert len(find(page(*[ROW] * (LISTED - 1), old))) == LISTED - 1
