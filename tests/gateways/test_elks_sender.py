@@ -217,6 +217,7 @@ def test_a_line_break_is_a_line_break_and_a_time_is_utc() -> None:
     ("status", "body", "kind", "answer"),
     [
         (200, "{}", Unclear, None), (200, '{"id": ""}', Unclear, None), (200, "[]", Unclear, None),
+        (200, '{"id": "a\\u0000b"}', Unclear, None), (200, '{"id": "\\ud800"}', Unclear, None),
         (200, '{"id": "c1", "state": "failed"}', NotSent, Answer.ODD), (302, "", Unclear, None),
         (408, "", Unclear, None), (500, "", Unclear, None), (503, "Not enough credits", Unclear, None),
         (402, "", NotSent, Answer.HALT), (403, "Invalid sender", NotSent, Answer.HALT),
