@@ -106,7 +106,7 @@ class TwilioSender:
         except ClientConnectorError as error:
             raise NotSent(f"cannot connect: {error}") from error
         except TwilioRestException as error:
-            if 400 <= error.status < 500:
+            if 400 <= error.status < 500 and error.status != 408:
                 raise NotSent(f"HTTP {error.status}, {error.code}", error.status, error.code or 0) from error
             raise Unclear(f"HTTP {error.status}") from error
         except NotSent:

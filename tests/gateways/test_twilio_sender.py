@@ -62,6 +62,14 @@ def test_an_answer_without_an_id_is_unclear(body: str) -> None:
     assert isinstance(answering(201, body)(lambda sender: sender.text(MOBILE, "Hej", "/r", 60)), Unclear)
 
 
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [(302, Unclear), (400, NotSent), (401, NotSent), (404, NotSent), (408, Unclear), (429, NotSent), (500, Unclear)],
+)
+def test_every_answer_is_sorted(status: int, kind: type[Exception]) -> None:
+    assert isinstance(answering(status, "{}")(lambda sender: sender.text(MOBILE, "Hej", "/r", 60)), kind)
+
+
 def test_a_message_is_found_as_it_was_written() -> None:
     assert find(page(ROW)) == [Sent("SM1", "Hej", datetime(2026, 11, 26, 8, 0, tzinfo=UTC))]
 
