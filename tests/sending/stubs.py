@@ -13,8 +13,8 @@ from tests.conftest import Clock, Running
 from tests.sending.conftest import Line
 
 ALL = (TWILIO, ELKS, MODEM)
-TAKEN, LOST, NEVER, AWAY, BARRED, OPTED_OUT = "taken", "lost", "never", "away", "barred", "opted out"
-_REFUSALS = {AWAY: (0, 0), BARRED: (401, 20003), OPTED_OUT: (400, 21610)}
+TAKEN, LOST, NEVER, AWAY, BARRED, OPTED_OUT, ODD = "taken", "lost", "never", "away", "barred", "opted out", "odd"
+_REFUSALS = {AWAY: (0, 0), BARRED: (401, 20003), OPTED_OUT: (400, 21610), ODD: (400, 21703)}
 
 
 @dataclass

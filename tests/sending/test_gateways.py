@@ -22,7 +22,7 @@ from responder.store import outbox
 from tests.conftest import Running, a_point
 from tests.fakes import elks
 from tests.sending.conftest import FAST, LANDLINE, MOBILE, OTHER
-from tests.sending.stubs import AWAY, BARRED, LOST, NEVER, OPTED_OUT, TAKEN, Office, Stub
+from tests.sending.stubs import AWAY, BARRED, LOST, NEVER, ODD, OPTED_OUT, TAKEN, Office, Stub
 from tests.sending.test_deliver import ANNA, LEASE, announce
 from tests.sending.test_several_senders import is_gone, queue_texts
 
@@ -123,6 +123,20 @@ def test_what_is_a_numbers_own_fault_says_nothing_about_the_gateway(office: Offi
     process.work(3)
     assert process.state(TWILIO) == "up"
     assert office[ELKS].posts == []
+
+
+def test_one_that_refuses_everything_for_a_reason_that_nobody_knows_is_down_and_the_next_takes_over(
+    office: Office,
+) -> None:
+    numbers = [f"+467017406{n:02d}" for n in range(8)]
+    office.open(*numbers)
+    office[TWILIO].usual = ODD
+    office.close_door()
+    one = office.process()
+    one.work(rounds=5)
+    office.running.clock.pass_time(seconds=601)
+    one.work(rounds=5)
+    assert (sorted(number for number, _, _ in office[ELKS].posts), office.states()) == (numbers, {"accepted": 8})
 
 
 def test_no_more_than_a_few_are_under_way_at_one_that_is_suspect(office: Office) -> None:

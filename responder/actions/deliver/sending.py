@@ -241,7 +241,7 @@ class Deliverer(TakingUp, FindingOut, LookingAround):
         item, now, name = ready.item, self._clock().timestamp(), ready.item.gateway
         answer = refusal(error.status, error.code) if error.status else Answer.SLOW
         metrics.delivery(item.channel, f"refused {answer}", error.code or error.status)
-        if answer is Answer.HALT or not error.status:
+        if answer in (Answer.HALT, Answer.ODD) or not error.status:  # an odd one may be the account's fault, too
             outcome = Outcome.BARRED if answer is Answer.HALT else Outcome.FAILED
             self._ways.hear(name, outcome, began, monotonic())
         if is_alarm(error.code) or answer is Answer.HALT:
