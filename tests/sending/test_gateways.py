@@ -616,6 +616,18 @@ def test_each_process_tells_how_it_finds_them(office: Office) -> None:
     assert not seen.plain
 
 
+def test_a_gateway_that_no_process_has_is_not_the_one_that_is_left(office: Office) -> None:
+    """The machine with the modem is away: what waits is not promised for a time."""
+    one_waits(office)
+    now, rates = office.running.clock.now, {TWILIO: 10, ELKS: 1.6, MODEM: 0.2}
+    with office.service.database.write() as connection:
+        assert steer.standing(connection, rates, now).finish is not None  # nobody has looked yet: as ever
+        down = [store.Found(name, "one", "down", 1.0, 0.0, 0.0, now.timestamp()) for name in (TWILIO, ELKS)]
+        store.report(connection, down)
+        seen = steer.standing(connection, rates, now)
+    assert (seen.main, seen.finish) == (None, None)
+
+
 def test_what_each_sends_and_costs_today_is_counted_and_given_back_if_it_was_not_sent(office: Office) -> None:
     queue_texts(office, 4)
     office[TWILIO].ends.extend([AWAY])
