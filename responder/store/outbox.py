@@ -436,9 +436,11 @@ def postpone(connection: Connection, ids: Iterable[int], not_before: float) -> N
 def witnesses(
     connection: Connection, gateway: str, channel: str, since: float, before: float, limit: int
 ) -> list[Row[Any]]:
-    """(number_sealed, provider_id) of the newest deliveries of `channel` that a gateway took between two times."""
+    """(number_sealed, provider_id, claimed_at) of the newest deliveries of `channel` that a gateway took between two
+    times.
+    """
     sql = (
-        "SELECT number_sealed, provider_id FROM deliveries WHERE state IN ('accepted', 'sent', 'delivered')"
+        "SELECT number_sealed, provider_id, claimed_at FROM deliveries WHERE state IN ('accepted', 'sent', 'delivered')"
         " AND channel = :channel AND gateway = :gateway AND provider_id <> '' AND +created_at > :created"
         " AND claimed_at > :since AND claimed_at > 0 AND claimed_at < :before AND length(number_sealed) > 0"
         " ORDER BY claimed_at DESC LIMIT :limit"

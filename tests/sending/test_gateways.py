@@ -4,6 +4,7 @@ and operators who say otherwise.
 
 import asyncio
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import text
@@ -11,7 +12,7 @@ from sqlalchemy import text
 from responder import wiring
 from responder.actions import steer
 from responder.actions.announce import Outcome
-from responder.actions.deliver import looking, sending, ways
+from responder.actions.deliver import finding, looking, sending, ways
 from responder.core import ways as rule
 from responder.core.delivery import LOOKS
 from responder.core.points import Status
@@ -19,7 +20,7 @@ from responder.core.wording import Channel
 from responder.ports import ELKS, MODEM, TWILIO, Inbound, Receipt
 from responder.store import gateways as store
 from responder.store import outbox
-from tests.conftest import Running, a_point
+from tests.conftest import Clock, Running, a_point
 from tests.fakes import elks
 from tests.sending.conftest import FAST, LANDLINE, MOBILE, OTHER
 from tests.sending.stubs import AWAY, BARRED, LOST, NEVER, ODD, OPTED_OUT, TAKEN, Office, Stub
@@ -284,6 +285,21 @@ def test_a_list_that_hides_what_the_gateway_took_keeps_what_is_unclear(office: O
     process.work(3)
     assert office[ELKS].posts == []
     assert office.states() == {"accepted": 1, "sending": 1}
+
+
+def test_where_our_clock_is_too_far_from_the_gateways_what_is_unclear_is_not_taken_for_lost(office: Office) -> None:
+    """As where a machine takes its local time for UTC: what we ask for begins after it was sent."""
+    office[TWILIO].clock = Clock(office.running.clock.now - finding.SKEW - timedelta(seconds=1))
+    process = office.process()
+    queue_texts(office, 1)
+    process.work()  # the witness
+    queue_texts(office, 1, MOBILE)
+    office[TWILIO].ends.append(LOST)
+    process.work()
+    office.running.clock.pass_time(seconds=LEASE)
+    process.find_out()
+    process.work(3)
+    assert (len(office[TWILIO].posts), office.states()) == (2, {"accepted": 1, "sending": 1})
 
 
 def test_a_process_that_has_not_the_gateway_leaves_what_is_unclear_there_to_those_that_have(

@@ -18,6 +18,7 @@ SKEW = timedelta(hours=2)  # between the provider's clock and ours; what it has 
 JUMP = 5.0  # seconds by which the wall clock departs from monotonic time when it is set
 WITNESSES = 3
 AROUND = 600.0  # seconds before an unclear request from which its witnesses may be
+NEARER = timedelta(minutes=10)  # witnesses are not found first, where the clocks are too far apart for what is unclear
 
 
 class FindingOut(Base):
@@ -63,7 +64,7 @@ class FindingOut(Base):
 
     async def _look_up(self, item: Item, complete: bool | None) -> None:
         logs.push(delivery=item.id, broadcast=item.broadcast_id, owner=self._owner)  # for this task
-        since = datetime.fromtimestamp(item.claimed_at, UTC) - SKEW
+        since = _back_from(item.claimed_at)
         number = self._number(item.number_sealed)
         wanted = number and complete is not False
         # without a witness a list is believed once it says the same a while later, where another could send it too
@@ -99,9 +100,10 @@ class FindingOut(Base):
             rows = outbox.witnesses(
                 connection, gateway, channel, oldest - AROUND, now.timestamp() - self._limits.reconcile, WITNESSES
             )
-        since = datetime.fromtimestamp(oldest - AROUND, UTC) - SKEW
         readable = [(row, number) for row in rows if (number := self._number(row.number_sealed))]
-        lists = await asyncio.gather(*(self._listed(gateway, number, channel, since) for _, number in readable))
+        lists = await asyncio.gather(
+            *(self._listed(gateway, number, channel, _back_from(row.claimed_at) + NEARER) for row, number in readable)
+        )
         seen = [
             found is not None and any(sent.id == row.provider_id for sent in found)
             for (row, _), found in zip(readable, lists, strict=True)
@@ -120,3 +122,8 @@ class FindingOut(Base):
         except (NotSent, Unclear, TimeoutError) as error:
             log.warning("%s: its list is away: %s", gateway, str(error) or "timed out")
             return None
+
+
+def _back_from(claimed_at: float) -> datetime:
+    """The time of the provider's clock from which a request of ours may be listed."""
+    return datetime.fromtimestamp(claimed_at, UTC) - SKEW
