@@ -106,7 +106,8 @@ def standing(connection: Connection, rates: Mapping[str, float], now: datetime, 
         found = tuple(one for one in reported if one.name == name)
         ways.append(Way(name, mode, who, at, found, rates.get(name, 0.0), *used.get(name, (0, 0.0))))
     modes = {way.name: way.mode for way in ways}
-    main = chosen(names, modes, [way.name for way in ways if works(way.state) or not reported])
+    usable = [way.name for way in ways if works(way.state) or not reported or way.mode is Mode.ONLY]
+    main = chosen(names, modes, usable)
     seen = Standing(tuple(replace(way, main=way.name == main) for way in ways), (), None)
     if not main or (seen.plain and not always):
         return seen

@@ -591,6 +591,19 @@ def test_use_means_it_alone_even_while_it_is_down(office: Office) -> None:
     assert sent(office)[TWILIO] == 5
 
 
+def test_use_means_it_alone_even_while_only_its_list_is_away(office: Office) -> None:
+    process = office.process()
+    break_down(office, TWILIO, process=process)
+    office[TWILIO].usual = TAKEN  # and the list is still away
+    steer.use(office.service.database, ANNA, [TWILIO, ELKS, MODEM], TWILIO, office.running.clock.now)
+    queue_texts(office, 5)
+    process.work(10)
+    assert (process.state(TWILIO), sent(office)) == ("down", {TWILIO: 5, ELKS: 0, MODEM: 0})
+    with office.service.database.read() as connection:
+        seen = steer.standing(connection, {TWILIO: 10, ELKS: 1.6, MODEM: 0.2}, office.running.clock.now)
+    assert seen.main is not None and (seen.main.name, seen.main.state) == (TWILIO, "down")
+
+
 def test_each_word_of_an_operator_is_in_the_log_with_name_and_time(office: Office) -> None:
     names, database, now = [TWILIO, ELKS], office.service.database, office.running.clock.now
     steer.use(database, ANNA, names, ELKS, now)

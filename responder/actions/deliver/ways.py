@@ -24,7 +24,7 @@ from responder.core.health import (
     tried,
 )
 from responder.core.pace import Pace
-from responder.core.ways import SOON, WAIT, allowed, chosen
+from responder.core.ways import SOON, WAIT, Mode, allowed, chosen
 from responder.ports import Gateway, Sender
 from responder.store.gateways import Found
 from responder.store.outbox import Lane
@@ -56,7 +56,7 @@ class Ways:
         for name, health in self.health.items():
             self._set(name, settled(health, now, self._limits.rule, self._alone(name)))
         ours = allowed(self._able(channel), self.modes)
-        working = [name for name in ours if self.health[name].works]
+        working = [name for name in ours if self.health[name].works or self.modes.get(name) == Mode.ONLY]
         main = chosen(ours, self.modes, working)
         if not ours and channel == CHANNELS[0] and now - self._said_at > SAY_EVERY:
             self._said_at = now
@@ -65,7 +65,7 @@ class Ways:
         lanes = []
         for name in ours:
             health, room = self.health[name], self._room(name, channel, now)
-            if health.works:
+            if name in working:
                 lanes.append((Lane(name, name == main, known, stamp - WAIT, stamp - SOON), room))
             elif may_be_tried(health, now, self._limits.rule, not main) and not self.under_way[name]:
                 lanes.append((Lane(name, True, known, stamp - WAIT, stamp - SOON, calmest=bool(main)), min(1, room)))
@@ -144,7 +144,7 @@ class Ways:
         return not any(self.health[other].works for other in others)
 
     def _room(self, name: str, channel: str, now: float) -> int:
-        few = self.health[name].state is State.SUSPECT
+        few = self.health[name].state is not State.UP
         free = min(FEW if few else self._limits.concurrency, self._limits.concurrency) - self.under_way[name]
         if self.under_way[name] and not few and free < self._limits.concurrency // 8:
             return 0  # a commit for a handful costs as much as for many
