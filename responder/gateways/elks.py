@@ -34,6 +34,10 @@ class Recordings(Protocol):
         """The public address of one audio file that says all `sentences`; "" if they are nothing."""
         ...
 
+    def prepare(self, sentences: tuple[Spoken, ...]) -> None:
+        """Make what is missing of them, which may take a while."""
+        ...
+
 
 class ElksGateway:
     """One account at 46elks, which reaches us by `paths` from `networks`."""
@@ -119,10 +123,13 @@ class ElksGateway:
     def call_document(
         self, spoken: tuple[Spoken, ...], again: tuple[Spoken, ...], after: tuple[Spoken, ...], keys: str
     ) -> str:
-        """See ports.Gateway. What has to be recorded for it is, which takes a while."""
+        """See ports.Gateway. What has to be recorded for it is, which takes a while; less where it answers a key, since
+        somebody waits.
+        """
         said = spoken + again + spoken if again else spoken
         if not keys:
             return _written(self._played(said + after))
+        self._recordings.prepare(spoken + again + after)
         address = self._recordings.address(after)
         asked: Action = {
             "ivr": address,

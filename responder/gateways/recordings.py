@@ -35,7 +35,7 @@ log = logging.getLogger("responder.recordings")
 
 RENDERER = 1  # of how files are made: another one makes all anew
 BUDGET = 2.0  # seconds that what is missing may take while a caller waits
-AHEAD = 20.0  # seconds for a sentence while nobody waits
+AHEAD = 20.0  # seconds for a sentence, or all of a call of ours, while nobody waits
 PAUSE = 0.4  # seconds between sentences
 PLEA = "say.not_spoken"
 _AT_WORST = ("say.unavailable", "say.busy", "say.busy_hold")
@@ -114,6 +114,14 @@ class Recordings:
         if all(names):
             _keep(self._answers, sentences, answer)
         return self._address(answer)
+
+    def prepare(self, sentences: tuple[Spoken, ...]) -> None:
+        """Make them while nobody waits for it, so that `address` leaves out only what nobody can speak."""
+        until = time.monotonic() + AHEAD
+        for sentence in sentences:
+            if sentence.text or sentence.clip:
+                self._in_vain.pop(self.plan(sentence).name, None)
+                self._made(sentence, until)
 
     def render(self, sentence: Spoken) -> Rendered:
         """Make it now, with time. Raises nothing: what cannot be made is not there."""

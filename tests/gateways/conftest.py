@@ -34,6 +34,9 @@ class Tape:
         self.said[address] = sentences
         return address
 
+    def prepare(self, sentences: tuple[Spoken, ...]) -> None:
+        """See Recordings."""
+
     def words(self, address: str) -> str:
         """What is heard there."""
         return " ".join(sentence.text for sentence in self.said[address])

@@ -19,6 +19,8 @@ from responder.core.flow import Flow
 from responder.core.telling import Spoken
 from responder.core.wording import Channel
 from responder.gateways import pcm, recordings
+from responder.gateways.elks import ElksGateway
+from responder.gateways.elks_paths import Paths
 from responder.gateways.espeak import Espeak, Mute
 from responder.gateways.manifest import load_manifest
 from responder.gateways.recordings import PAUSE, Recordings
@@ -283,6 +285,22 @@ def test_what_cannot_be_spoken_in_time_is_left_out_and_the_caller_asked_for_a_te
     assert made.address(ANSWER) == address and len(slow.said) == tried  # nobody waits for either again
     assert address != ready.address(ANSWER)
     assert made.address(ANSWER) == ready.address(ANSWER)  # by then another process has made what was missing
+
+
+def test_a_call_of_ours_for_which_nobody_waits_yet_is_recorded_whole_however_slow_that_is(
+    flow: Flow, folder: Path
+) -> None:
+    """Else whoever is called hears that they should text, and counts as told."""
+    slow = Counting(slow=0.3)
+    made = of(flow, folder, slow, budget=0.1)
+    assert made.address(ANSWER) != of(flow, folder).address(ANSWER)  # somebody waited, and it takes too long
+    others = tuple(Spoken(f"{sentence.text} Gå inte dit.", "sv") for sentence in ANSWER)
+    slow.said.clear()
+    gateway = ElksGateway(Paths(URL, "s" * 32), "s" * 32, (), made)
+    called = json.loads(gateway.call_document(others[:2], (), others[2:], "/46elks/called/1"))
+    ready = of(flow, folder)
+    assert (called["play"], called["next"]["ivr"]) == (ready.address(others[:2]), ready.address(others[2:]))
+    assert len(slow.said) == len(others)
 
 
 def test_a_slow_program_does_not_outlive_its_time(flow: Flow, folder: Path, tmp_path: Path) -> None:
