@@ -467,9 +467,10 @@ def delivery(connection: Connection, id: int) -> Item | None:
 def set_state(
     connection: Connection, item: Item, state: State, now: float, error: int, provider_id: str, not_before: float
 ) -> bool:
-    """Move a delivery on from the state it was read in; whether it was still in that."""
+    """Move a delivery on from the state it was read in; whether it was still in that. What waits on waits as long."""
     sql = text(
-        "UPDATE deliveries SET state = :state, error = :error, provider_id = :sid, not_before = :at, lease_until = 0,"
+        "UPDATE deliveries SET state = :state, error = :error, provider_id = :sid, lease_until = 0,"
+        f" not_before = {'not_before' if state == item.state else ':at'},"
         " settled_at = :settled WHERE id = :id AND state = :was AND attempt = :attempt"
     )
     over = state in (State.DELIVERED, State.FAILED)

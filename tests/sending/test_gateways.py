@@ -140,6 +140,19 @@ def test_one_that_refuses_everything_for_a_reason_that_nobody_knows_is_down_and_
     assert (sorted(number for number, _, _ in office[ELKS].posts), office.states()) == (numbers, {"accepted": 8})
 
 
+def test_a_report_of_what_failed_at_once_does_not_bring_the_next_try_forward(office: Office) -> None:
+    id = one_waits(office)
+    office[TWILIO].ends.append(ODD)
+    process = office.process()
+    process.work()
+    office.service.receiver.receipt(id, Receipt("SM1", "failed", 0, 1), office.running.clock.now)
+    process.work(5)
+    assert (office[TWILIO].attempts, office.states()) == ([1], {"queued": 1})
+    office.running.clock.pass_time(seconds=600)
+    process.work()
+    assert (office[TWILIO].attempts, office.states()) == ([1, 2], {"accepted": 1})
+
+
 def test_no_more_than_a_few_are_under_way_at_one_that_is_suspect(office: Office) -> None:
     queue_texts(office, 100)
     process = office.process()
