@@ -28,8 +28,6 @@ _EVENTS = ["initiated", "ringing", "answered", "completed"]
 class TwilioSender:
     """One account: texts come from `number` or the `service`, calls from `caller`. Lives in one event loop."""
 
-    calls = True
-
     def __init__(
         self,
         account: str,
@@ -44,6 +42,7 @@ class TwilioSender:
     ) -> None:
         self._account, self._token, self._api_url, self._public_url = account, token, api_url, public_url
         self._number, self._caller, self._service = number, caller, service
+        self.calls = caller.startswith("+")  # a refused caller would be taken for a refused account, texts and all
         self._pool, self._timeout = pool, timeout
         self._opened: Client | None = None
         logging.getLogger("twilio").setLevel(logging.ERROR)  # it would log numbers

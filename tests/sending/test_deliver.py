@@ -177,6 +177,24 @@ def test_a_refused_account_stops_all_sending_until_somebody_acts(
     assert "an operator must act" in caplog.text
 
 
+def test_where_there_is_no_number_to_call_from_calls_wait_and_nothing_is_tried_in_vain(
+    connect: Callable[..., Line],
+) -> None:
+    line = connect(twilio_from="", twilio_messaging_service_sid="MG" + "1" * 32)
+    line.running.put(a_point("near"))
+    phone = line.running.another_phone(LANDLINE)
+    phone.call()
+    phone.keys("12347")
+    phone.keys("4")
+    subscribe(line)
+    line.send()
+    closed(line)
+    line.send()
+    assert line.rows("SELECT DISTINCT channel, state, attempt FROM deliveries ORDER BY channel") == [
+        ("call", "queued", 0), ("text", "delivered", 1),
+    ]  # fmt: skip
+
+
 def test_a_provider_that_is_away_costs_nothing_but_time(line: Line) -> None:
     subscribe(line)
     closed(line)
