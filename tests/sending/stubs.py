@@ -14,7 +14,9 @@ from tests.sending.conftest import Line
 
 ALL = (TWILIO, ELKS, MODEM)
 TAKEN, LOST, NEVER, AWAY, BARRED, OPTED_OUT, ODD = "taken", "lost", "never", "away", "barred", "opted out", "odd"
-_REFUSALS = {AWAY: (0, 0), BARRED: (401, 20003), OPTED_OUT: (400, 21610), ODD: (400, 21703)}
+TOO_FAST, RESTS = "too fast", "rests"
+_REFUSALS = {AWAY: (0, 0), BARRED: (401, 20003), OPTED_OUT: (400, 21610), ODD: (400, 21703), TOO_FAST: (429, 20429)}
+_REFUSALS |= {RESTS: (429, 20429, 600)}
 
 
 @dataclass

@@ -23,7 +23,7 @@ from responder.store import outbox
 from tests.conftest import Clock, Running, a_point
 from tests.fakes import elks
 from tests.sending.conftest import FAST, LANDLINE, MOBILE, OTHER
-from tests.sending.stubs import AWAY, BARRED, LOST, NEVER, ODD, OPTED_OUT, TAKEN, Office, Stub
+from tests.sending.stubs import AWAY, BARRED, LOST, NEVER, ODD, OPTED_OUT, RESTS, TAKEN, TOO_FAST, Office, Stub
 from tests.sending.test_deliver import ANNA, LEASE, announce
 from tests.sending.test_several_senders import is_gone, queue_texts
 
@@ -138,6 +138,41 @@ def test_one_that_refuses_everything_for_a_reason_that_nobody_knows_is_down_and_
     office.running.clock.pass_time(seconds=601)
     one.work(rounds=5)
     assert (sorted(number for number, _, _ in office[ELKS].posts), office.states()) == (numbers, {"accepted": 8})
+
+
+def test_one_that_finds_everything_too_fast_is_down_after_a_while_and_the_next_takes_over(office: Office) -> None:
+    numbers = [f"+467017406{n:02d}" for n in range(8)]
+    office.open(*numbers)
+    office[TWILIO].usual = TOO_FAST
+    office.close_door()
+    process = office.process()
+    process.work(rounds=15, every=1.0)
+    assert (process.state(TWILIO), office[ELKS].posts) == ("up", [])
+    process.work(rounds=15, every=1.0)
+    assert sorted(number for number, _, _ in office[ELKS].posts) == numbers
+    assert (process.state(TWILIO), office.states()) == ("down", {"accepted": 8})
+
+
+def test_while_one_asks_for_a_long_pause_the_next_takes_over(office: Office) -> None:
+    numbers = [f"+467017406{n:02d}" for n in range(8)]
+    office.open(*numbers)
+    office[TWILIO].ends.extend([RESTS] * 8)
+    office.close_door()
+    process = office.process()
+    process.work(rounds=15, every=1.0)
+    assert sorted(number for number, _, _ in office[ELKS].posts) == numbers
+    office.running.clock.pass_time(seconds=600)
+    queue_texts(office, 1)
+    process.work()
+    assert (len(office[TWILIO].taken), office.states()) == (1, {"accepted": 9})
+
+
+def test_one_that_finds_some_too_fast_goes_on_at_its_pace(office: Office) -> None:
+    queue_texts(office, 60)
+    office[TWILIO].ends.extend([TOO_FAST, TOO_FAST, TOO_FAST, TAKEN] * 100)
+    process = office.process()
+    process.work(rounds=60, every=1.0)
+    assert (process.state(TWILIO), office[ELKS].posts, office.states()) == ("up", [], {"accepted": 60})
 
 
 def test_a_report_of_what_failed_at_once_does_not_bring_the_next_try_forward(office: Office) -> None:

@@ -244,6 +244,8 @@ class Deliverer(TakingUp, FindingOut, LookingAround):
         if answer in (Answer.HALT, Answer.ODD) or not error.status:  # an odd one may be the account's fault, too
             outcome = Outcome.BARRED if answer is Answer.HALT else Outcome.FAILED
             self._ways.hear(name, outcome, began, monotonic())
+        elif answer is Answer.SLOW:
+            self._ways.too_fast(name, began, monotonic())
         if is_alarm(error.code) or answer is Answer.HALT:
             log.error("an operator must act: %s answers %s", name, error)
         if answer is Answer.ODD and item.attempt < ODD_TRIES:

@@ -25,7 +25,7 @@ from responder.core.health import (
 )
 from responder.core.pace import Pace
 from responder.core.ways import SOON, WAIT, Mode, allowed, chosen
-from responder.ports import Gateway, Sender
+from responder.ports import LOCAL, Gateway, Sender
 from responder.store.gateways import Found
 from responder.store.outbox import Lane
 
@@ -49,6 +49,7 @@ class Ways:
             for channel in CHANNELS
         }
         self.under_way: Counter[str] = Counter()
+        self._too_fast: dict[str, tuple[float, float]] = {}  # first and last time, where nothing was taken since
         self._said_at = float("-inf")
 
     def lanes(self, channel: str, now: float, stamp: float) -> list[tuple[Lane, int]]:
@@ -56,7 +57,8 @@ class Ways:
         for name, health in self.health.items():
             self._set(name, settled(health, now, self._limits.rule, self._alone(name)))
         ours = allowed(self._able(channel), self.modes)
-        working = [name for name in ours if self.health[name].works or self.modes.get(name) == Mode.ONLY]
+        able = [name for name in ours if self.health[name].works or self.modes.get(name) == Mode.ONLY]
+        working = [name for name in able if self.paces[name, channel].paused_until - now <= SOON]
         main = chosen(ours, self.modes, working)
         if not ours and channel == CHANNELS[0] and now - self._said_at > SAY_EVERY:
             self._said_at = now
@@ -92,10 +94,21 @@ class Ways:
     def hear(self, name: str, outcome: Outcome, began: float, now: float) -> None:
         """What a request came to."""
         metrics.gateway(name, outcome)
+        if outcome is Outcome.GOOD:
+            self._too_fast.pop(name, None)
         new = heard(self.health[name], outcome, began, now, self._limits.rule)
         if len(self.senders) == 1:  # there is nothing to swing to, and to send nothing would be worse
             new = replace(new, state=State.UP)
         self._set(name, new)
+
+    def too_fast(self, name: str, began: float, now: float) -> None:
+        """A request was one too many. That says nothing of a gateway, unless it is all that it has said for a while: a
+        closed door would wait. One at this machine is as fast as it is.
+        """
+        first, last = self._too_fast.get(name, (now, now))
+        self._too_fast[name] = (first if now - last < 2 * SOON else now), now
+        if now - self._too_fast[name][0] > SOON and name not in LOCAL:
+            self.hear(name, Outcome.FAILED, began, now)
 
     def give_up(self, name: str, began: float) -> None:
         """A request that was late has failed in the end."""
