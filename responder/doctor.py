@@ -141,7 +141,7 @@ def _in_database(database: Database, settings: Settings, clock: Clock) -> Iterat
     try:
         at, head = migrations.revisions(database.engine)
         if at != head:
-            yield Finding(False, f"database is at revision {at or 'none'}, not {head}: run `responder init`")
+            yield Finding(False, migrations.unlike(at))
             return
         yield from _soundness(database, clock)
         with database.read() as connection:

@@ -12,6 +12,8 @@ from click.testing import CliRunner, Result
 from responder.cli import main
 from responder.core.access import Operator, Role
 from responder.core.points import POINT_FIELDS
+from responder.settings import load_settings
+from responder.store import migrations
 from responder.store.accounts import add_operator
 from responder.store.engine import Database
 from responder.web.simulator import CREATOR
@@ -51,6 +53,19 @@ def test_before_init_a_command_says_that_init_is_missing(tmp_path: Path, monkeyp
     for words in (["points"], ["ask", "12347"], ["operator", "add", "anna", "--role", "admin"]):
         said = CliRunner().invoke(main, words)
         assert said.exit_code == 1 and "run `responder init`" in said.output
+
+
+def test_a_database_of_a_newer_version_is_told_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engines.settle(tmp_path, None, monkeypatch)
+    database = Database(load_settings().database_url)
+    migrations.upgrade(database.engine)
+    with database.write() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    database.close()
+    for words in (["init"], ["doctor", "--offline"], ["move", "--to", f"sqlite:///{tmp_path / 'other.db'}"]):
+        said = CliRunner().invoke(main, words)
+        assert said.exit_code == 1 and "a newer one has upgraded it; install that one" in said.output, words
+        assert "run `responder init`" not in said.output
 
 
 def test_whoever_stops_reading_is_not_told_of_it() -> None:

@@ -201,7 +201,7 @@ def _refuse(file: Path, force: bool) -> None:
 def _up_to_date(database: Database) -> None:
     at, head = migrations.revisions(database.engine)
     if at != head:
-        raise KitError(f"the database is at revision {at or 'none'}, not {head}: run `responder init` first")
+        raise KitError(migrations.unlike(at))
 
 
 def _new_id(now: datetime) -> str:

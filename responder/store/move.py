@@ -40,7 +40,7 @@ def move(source: Database, target: Database, now: float, told: Callable[[str, in
     begun = monotonic()
     at, head = migrations.revisions(source.engine)
     if at != head:
-        raise BackupError(f"the database is at revision {at or 'none'}, not {head}: run `responder init` first")
+        raise BackupError(migrations.unlike(at))
     _refuse_if_filled(target)
     with source.read() as old, target.write() as new:
         if (leads := leader(old, LEASE)) and leads[0] != HELD and leads[1] > now:

@@ -14,7 +14,7 @@ from sqlalchemy import inspect
 from sqlmodel import SQLModel
 
 from responder.store import migrations
-from responder.store.engine import Database
+from responder.store.engine import Database, StoreAway
 from tests import engines
 from tests.restore.rehearse import Contents
 from tests.restore.world import contents, fill
@@ -207,3 +207,21 @@ def test_the_environment_of_alembic_commits_nothing_by_itself(database: Database
         migrations.upgrade_within(connection)
         transaction.rollback()
     assert migrations.revisions(database.engine)[0] is None
+
+
+def test_a_database_of_a_newer_version_is_left_alone_and_told_as_that(database: Database) -> None:
+    before = filled(database, "head")
+    with database.write() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(StoreAway, match=r"9999, which this version does not know.*a newer one has upgraded it"):
+        migrations.upgrade(database.engine)
+    assert rows_of(database) == before and migrations.revisions(database.engine)[0] == "9999"
+    assert "responder init" not in migrations.unlike("9999")
+
+
+def test_a_database_that_cannot_be_reached_is_told_as_that(database: Database, tmp_path: Path) -> None:
+    migrations.upgrade(database.engine)
+    database.close()
+    engines.take_away(tmp_path / "m.db")
+    with pytest.raises(StoreAway, match="not a database|does not exist"):
+        migrations.upgrade(database.engine)

@@ -25,9 +25,15 @@ _LOCK = 3  # of PostgreSQL's advisory locks; engine.Lock has the others
 
 
 def upgrade(engine: Engine, revision: str = "head") -> None:
-    """Bring the database of `engine` to `revision`; creates it where there is none."""
-    with engine.connect() as connection, _alone(connection):
-        upgrade_within(connection, revision)
+    """Bring the database of `engine` to `revision`; creates it where there is none. Raises StoreAway."""
+    try:
+        with engine.connect() as connection, _alone(connection):
+            at = MigrationContext.configure(connection).get_current_revision()
+            if at is not None and at not in known():
+                raise StoreAway(unlike(at))
+            upgrade_within(connection, revision)
+    except DBAPIError as error:
+        raise StoreAway(str(error.orig)) from error
 
 
 def upgrade_within(connection: Connection, revision: str = "head") -> None:
@@ -57,6 +63,16 @@ def behind(engine: Engine) -> bool:
     """
     at, head = revisions(engine)
     return at != head and (at is None or at in known())
+
+
+def unlike(at: str | None) -> str:
+    """What to do about a database at a revision that is not the newest which this version knows."""
+    if at is None or at in known():
+        return f"the database is at revision {at or 'none'}, not {known()[0]}: run `responder init`"
+    return (
+        f"the database is at revision {at}, which this version does not know (it ends at {known()[0]}): a newer one has"
+        " upgraded it; install that one, or see RUNBOOK.md, `Upgrade, and go back`"
+    )
 
 
 @cache
