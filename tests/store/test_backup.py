@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import psycopg
@@ -411,12 +412,7 @@ class TestRestore:
             restore(sqlite_place.url, sqlite_place.path, LATER, WHO)
 
     def test_where_the_role_may_not_create_databases_one_transaction_fills_the_same_one(self, on_server: Place) -> None:
-        name, role = str(make_url(on_server.url).database), f"r{os.getpid()}"
-        with psycopg.connect(engines.running().dsn(), autocommit=True) as connection:
-            connection.execute(f"CREATE ROLE {role} LOGIN")
-            connection.execute(f'ALTER DATABASE "{name}" OWNER TO {role}')
-        on_server.url = make_url(on_server.url).set(username=role).render_as_string(hide_password=False)
-        try:
+        with _a_role_that_may_not_create(on_server) as name:
             file = on_server.filled().backed_up()
             backed_up = on_server.contents()
             on_server.do("INSERT INTO meta (key, value) VALUES ('since', 1)")
@@ -437,10 +433,37 @@ class TestRestore:
             assert len(found["deliveries"]) == len(backed_up["deliveries"]) and ("since", 1) not in found["meta"]
             assert ("restore",) in on_server.said("SELECT action FROM audit")
             on_server.do("INSERT INTO notes (at, who, kind) VALUES (1, 'anna', 'note')")
-        finally:
-            engines.running().drop(on_server.name)
-            with psycopg.connect(engines.running().dsn(), autocommit=True) as connection:
-                connection.execute(f"DROP ROLE {role}")
+
+    def test_there_too_nothing_of_a_newer_version_is_left_in_the_way_of_its_next_upgrade(
+        self, on_server: Place
+    ) -> None:
+        with _a_role_that_may_not_create(on_server):
+            file = on_server.filled().backed_up()
+            on_server.do("CREATE TABLE of_others (id integer)")
+            restore(on_server.url, file, LATER, WHO)
+            assert on_server.said("SELECT count(*) FROM of_others") == [(0,)]
+            on_server.do("CREATE TABLE future (id integer)")
+            on_server.do("UPDATE alembic_version SET version_num = '9999'")
+            done = restore(on_server.url, file, LATER + timedelta(minutes=1), WHO)
+            assert on_server.said("SELECT to_regclass('future')") == [(None,)]
+            assert on_server.said("SELECT version_num FROM alembic_version") == [(migrations.known()[0],)]
+            assert " future " in dump.run(dump.tool("pg_restore"), ("--list", done.kept))
+
+
+@contextmanager
+def _a_role_that_may_not_create(place: Place) -> Iterator[str]:
+    """The name of the database, which belongs to a role that may create no other."""
+    name, role = str(make_url(place.url).database), f"r{os.getpid()}"
+    with psycopg.connect(engines.running().dsn(), autocommit=True) as connection:
+        connection.execute(f"CREATE ROLE {role} LOGIN")
+        connection.execute(f'ALTER DATABASE "{name}" OWNER TO {role}')
+    place.url = make_url(place.url).set(username=role).render_as_string(hide_password=False)
+    try:
+        yield name
+    finally:
+        engines.running().drop(place.name)
+        with psycopg.connect(engines.running().dsn(), autocommit=True) as connection:
+            connection.execute(f"DROP ROLE {role}")
 
 
 class TestHold:
