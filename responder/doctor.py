@@ -8,8 +8,6 @@ from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from sqlalchemy.exc import ArgumentError
-
 from responder.core.finding import Finding, plain, shown
 from responder.core.flow import FlowError
 from responder.core.points import ACTIVATED, Point, standing
@@ -126,8 +124,8 @@ def _settings(settings: Settings) -> Finding:
 def _database(settings: Settings, clock: Clock) -> Iterator[Finding]:
     try:
         opened = Database(settings.database_url)
-    except (ArgumentError, ImportError):
-        yield Finding(False, "DATABASE_URL is no address of a database: sqlite:///... or postgresql+psycopg://...")
+    except SettingsError as error:
+        yield Finding(False, str(error))
         return
     except OSError as error:
         yield Finding(False, f"the folder of the database cannot be made: {error}; whose is the one above it?")

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -66,6 +66,20 @@ def test_a_database_of_a_newer_version_is_told_in_a_sentence(tmp_path: Path, mon
         said = CliRunner().invoke(main, words)
         assert said.exit_code == 1 and "a newer one has upgraded it; install that one" in said.output, words
         assert "run `responder init`" not in said.output
+
+
+@pytest.mark.parametrize(
+    "url", ["", "responder.db", "mysql://u:secret@x/y", "postgresql+psycopg2://u@x/y", "postgresql://u:a@b:secret@x/y"]
+)
+def test_an_address_that_is_none_of_a_database_is_named_by_every_command(
+    run: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", url)
+    (tmp_path / "a.backup").write_bytes(b"SQLite format 3\0")
+    for words in (["init"], ["points"], ["ask", "12347"], ["jobs"], ["backup", "b"], ["restore", "a.backup"],
+                  ["move", "--to", "sqlite:///x.db"], ["doctor", "--offline"]):  # fmt: skip
+        said = run(*words, fails=True).output
+        assert "DATABASE_URL is no address of a database" in said and "secret" not in said, words
 
 
 def test_whoever_stops_reading_is_not_told_of_it() -> None:

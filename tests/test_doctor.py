@@ -557,7 +557,10 @@ def test_a_database_that_may_only_be_read_is_told(file: Path) -> None:
     assert any(text.startswith("database cannot be written to: attempt to write a readonly") for text in told)
 
 
-@pytest.mark.parametrize("address", ["responder.db", "mysql+pigeon://u:secret@svar.example/x", "://u:secret@x"])
+@pytest.mark.parametrize(
+    "address",
+    ["responder.db", "mysql+pigeon://u:secret@svar.example/x", "://u:secret@x", "postgresql://u@svar.example:secret/x"],
+)
 def test_an_address_that_is_none_of_a_database_is_told_without_its_password(file: Path, address: str) -> None:
     told = the_bad(at_home(database_url=address))
     assert told.startswith("DATABASE_URL is no address of a database") and "secret" not in told

@@ -10,16 +10,14 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import click
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
 
 from responder.cli import _plainly
 from responder.cli.operators import who
 from responder.core.access import Permission, require, shell
-from responder.settings import Settings, load_settings
+from responder.settings import Settings, SettingsError, load_settings
 from responder.store.backup import Made, back_up, name_at, thin_out
 from responder.store.dump import BackupError
-from responder.store.engine import Database
+from responder.store.engine import Database, address
 from responder.store.move import move as moved_to
 from responder.store.restore import Restored
 from responder.store.restore import restore as put_back
@@ -109,9 +107,10 @@ def move(to: str) -> None:
     first: what happens afterwards is not in the copy.
     """
     settings = load_settings()
+    own = address(settings.database_url)
     try:
-        same = make_url(to).set(drivername="") == make_url(settings.database_url).set(drivername="")
-    except ArgumentError as error:
+        same = address(to) == own
+    except SettingsError as error:
         raise click.BadParameter("not an address such as postgresql+psycopg://USER@HOST/NAME") from error
     if same:
         raise click.BadParameter("that is the database itself", param_hint="--to")

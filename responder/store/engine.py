@@ -19,11 +19,12 @@ from typing import Any, TypeVar
 
 from sqlalchemy import URL, Engine, create_engine, event, text
 from sqlalchemy.engine import Connection, make_url
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import NullPool
 
 from responder import metrics
+from responder.settings import SettingsError
 
 BUSY_SECONDS = 5  # that one waits for a lock, or for the server to take a connection
 LOCKED_MS, HURRIED_MS = 1000, 50  # that a turn waits for SQLite's lock; and if the one before waited in vain
@@ -41,6 +42,10 @@ _POSTGRESQL = {
 }  # fmt: skip
 # As SQLite's synchronous=NORMAL: a crash of the server may lose the last half second of what promises nothing.
 _POSTGRESQL_HOT = "SET synchronous_commit=off; SET statement_timeout='5s'; SET lock_timeout='5s'"
+_DRIVERS = {"sqlite": "sqlite", "sqlite+pysqlite": "sqlite"} | dict.fromkeys(
+    ("postgresql", "postgres", "postgresql+psycopg"), "postgresql+psycopg"
+)
+NO_ADDRESS = "DATABASE_URL is no address of a database: sqlite:///... or postgresql+psycopg://..."
 _ALONE = 1  # the number of the advisory lock
 Result = TypeVar("Result")
 Work = Callable[[Any], Callable[[], None] | None]  # runs statements on a connection; then what they came to is checked
@@ -122,7 +127,7 @@ class Database:
     """
 
     def __init__(self, url: str, pooled: bool = False) -> None:
-        parsed = _with_driver(make_url(url))
+        parsed = address(url)
         self.sqlite = parsed.get_backend_name() == "sqlite"
         options: dict[str, Any] = dict(_POSTGRESQL)
         pool: dict[str, Any] = {"poolclass": NullPool}
@@ -268,9 +273,15 @@ def _is_broken(connection: Any) -> bool:
     return connection is not None and bool(getattr(connection, "broken", False))
 
 
-def _with_driver(url: URL) -> URL:
-    """`url` with the driver that we have, where it names none."""
-    return url.set(drivername="postgresql+psycopg") if url.drivername in ("postgresql", "postgres") else url
+def address(url: str) -> URL:
+    """DATABASE_URL, with the driver that we have where it names none. Raises SettingsError, without its password."""
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        raise SettingsError(NO_ADDRESS) from None  # what it says of a port may be a part of a password
+    if parsed.drivername not in _DRIVERS:
+        raise SettingsError(NO_ADDRESS)
+    return parsed.set(drivername=_DRIVERS[parsed.drivername])
 
 
 def _make_private(path: Path) -> None:

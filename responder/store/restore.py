@@ -16,12 +16,10 @@ from datetime import datetime
 from pathlib import Path
 from time import monotonic
 
-from sqlalchemy.engine import make_url
-
 from responder.store import backup, dump, migrations, postgres_restore
 from responder.store.backup import SQLITE
 from responder.store.dump import BackupError
-from responder.store.engine import Database
+from responder.store.engine import Database, address
 from responder.store.postgres_restore import Ready
 from responder.store.restored import HELD, Held, hold
 from responder.store.schedule import LEASE
@@ -44,13 +42,14 @@ class Restored:
 def restore(url: str, file: Path, now: datetime, who: str, force: bool = False) -> Restored:
     """Make the database of `url` what the backup `file` holds. `force`: though somebody uses it.
 
-    Raises BackupError, StoreAway or OSError; the database is as it was then.
+    Raises SettingsError, BackupError, StoreAway or OSError; the database is as it was then.
     """
     begun = monotonic()
-    is_sqlite = make_url(url).get_backend_name() == "sqlite"
+    at = address(url)
+    is_sqlite = at.get_backend_name() == "sqlite"
     _look_at(file, is_sqlite)
     if is_sqlite:
-        ready, kept = _restore_sqlite(Path(make_url(url).database or ""), file, now, who, force)
+        ready, kept = _restore_sqlite(Path(at.database or ""), file, now, who, force)
     else:
         with closing(Database(url)) as database:
             ready, kept = postgres_restore.restore(database, file, now, who, force)
