@@ -5,12 +5,16 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from phonenumbers import SUPPORTED_REGIONS
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from responder.core.numbers import EVERYWHERE, countries
 
 DEFAULT_SECRET = "change-me"  # noqa: S105 - the value production refuses
 SECRETS = ("secret_key", "number_key", "lookup_key", "twilio_account_sid", "twilio_auth_token")
 ELKS_SECRETS = ("elks_username", "elks_password", "elks_path")
+LONGEST = 100_000  # hours, eleven years: a span that times can be put off by
 MOST_KEYS = 4  # that a number is looked up by
 _E164_OR_SID = re.compile(r"\+\d{6,15}|\d{3,6}|[A-Za-z0-9 ]{1,11}")
 
@@ -57,7 +61,7 @@ class Settings(BaseSettings):
     gateway: str = Field(default="recorder", pattern="^(recorder|twilio|46elks|modem)(,(twilio|46elks|modem))*$")
     sender_name: str = "Stockholms stad"
     helpline_number: str = "113 13"
-    stale_after: float = Field(default=12, gt=0)
+    stale_after: float = Field(default=12, gt=0, le=LONGEST)
     retain_days: int = Field(default=7, gt=0)
     timezone: str = "Europe/Stockholm"
     send_rate: float = Field(default=10, gt=0)
@@ -70,7 +74,7 @@ class Settings(BaseSettings):
     reconcile_seconds: float = Field(default=60, gt=0)
     approve_above: int = Field(default=1000, ge=0)
     follow_up_hours: float = Field(default=3, ge=0)
-    host_ask_hours: float = Field(default=4, gt=0)
+    host_ask_hours: float = Field(default=4, gt=0, le=LONGEST)
     reply_countries: str = "*"
     subscribe_countries: str = "SE,NO,DK,FI,IS,AX,EE,LV,LT,PL,DE,NL,BE,FR,GB,IE,ES,IT,AT,CH,CZ,RO,BG,HR,GR,UA"
     price_segment: float = Field(default=0.6, ge=0)
@@ -96,6 +100,20 @@ class Settings(BaseSettings):
             ZoneInfo(value)
         except (KeyError, ValueError, OSError) as error:
             raise ValueError(f"no such time zone: {value!r}") from error
+        return value
+
+    @field_validator("reply_countries", "subscribe_countries")
+    @classmethod
+    def _known_countries(cls, value: str) -> str:
+        if unknown := sorted(countries(value) - SUPPORTED_REGIONS - {EVERYWHERE}):
+            raise ValueError(f"no such country: {', '.join(unknown)}; two letters each, with commas between")
+        return value
+
+    @field_validator("reply_countries")
+    @classmethod
+    def _somebody(cls, value: str) -> str:
+        if not countries(value):
+            raise ValueError(f"nobody would be answered; {EVERYWHERE} stands for all")
         return value
 
     @field_validator("elks_addresses")
@@ -192,6 +210,9 @@ def load_settings(**overrides: object) -> Settings:
     except ValidationError as error:
         faults = [f"{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()]
         raise SettingsError("; ".join(faults)) from error
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise SettingsError(f".env, line {line}: not UTF-8 (save the file as UTF-8)") from error
 
 
 def key_list(value: str) -> tuple[str, ...]:

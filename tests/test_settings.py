@@ -94,10 +94,25 @@ def test_a_real_service_does_not_start_on_demo_points(start: Callable[..., Runni
 @pytest.mark.parametrize(
     ("name", "value"),
     [("TIMEZONE", "Europe/Nowhere"), ("PUBLIC_URL", "svar.example"), ("GATEWAY", "pigeon"), ("STALE_AFTER", "0"),
-     ("RETAIN_DAYS", "-1"), ("STALE_AFTER", "noon")],
+     ("RETAIN_DAYS", "-1"), ("STALE_AFTER", "noon"), ("STALE_AFTER", "inf"), ("STALE_AFTER", "1e9"),
+     ("HOST_ASK_HOURS", "inf"), ("REPLY_COUNTRIES", ""), ("REPLY_COUNTRIES", "SE;NO"), ("REPLY_COUNTRIES", "SE,UK"),
+     ("SUBSCRIBE_COUNTRIES", "Sverige")],
 )  # fmt: skip
 def test_a_wrong_value_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, value: str) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError, match=name):
         load_settings()
+
+
+def test_a_file_of_settings_that_is_not_utf_8_is_named_with_its_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_bytes("RETAIN_DAYS=7\nSENDER_NAME=Malmö stad\n".encode("latin-1"))
+    with pytest.raises(SettingsError, match=r"\.env, line 2: not UTF-8"):
+        load_settings()
+
+
+def test_countries_may_be_written_small_and_with_spaces_and_nobody_need_be_able_to_subscribe() -> None:
+    assert settings(reply_countries="se, no", subscribe_countries="").reply_countries == "se, no"
