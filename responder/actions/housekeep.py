@@ -67,41 +67,50 @@ def rekey(database: Database, vault: Vault, now: datetime) -> int:
     """Hash and seal the numbers of subscriptions, operators and whoever may have to hear of a closed door, and second
     factors, by the newest keys, if they are not; how many subscriptions.
 
-    One number must have one hash, or it would get a broadcast twice.
+    One number must have one hash, or it would get a broadcast twice. What no key opens is tried again with other keys.
     """
     with database.read() as connection:
-        known, unhashed = people.keys_in_use(connection), desk.phones_without_hash(connection)
+        known, in_vain = people.keys_in_use(connection), people.keys_in_vain(connection)
+        unhashed = desk.phones_without_hash(connection)
     if unhashed:
         with database.write() as connection:
             for name, sealed in desk.phones_without_hash(connection):
                 if number := _opened(vault, sealed, name):
                     desk.set_phone_hash(connection, name, vault.newest(number))
-    if known == vault.fingerprint:
+    if known == vault.fingerprint and in_vain in ("", vault.ring):
         return 0
-    done = last = 0
+    done = last = lost = 0
+
+    def opened(sealed: bytes, whose: str) -> str:
+        nonlocal lost
+        found = _opened(vault, sealed, whose)
+        lost += bool(sealed and not found)
+        return found
+
     while True:
         with database.write() as connection:
             rows = people.numbers_after(connection, last, BATCH)
             for id, sealed in rows:
-                if number := _opened(vault, sealed, f"subscription {id}"):
+                if number := opened(sealed, f"subscription {id}"):
                     people.rehash(connection, id, vault.newest(number), vault.seal(number))
+                    done += 1
             if not rows:
                 break
-        done, last = done + len(rows), rows[-1][0]
+        last = rows[-1][0]
     with database.write() as connection:
         for turn, sealed in people.turns_followed_up(connection):
-            if number := _opened(vault, sealed, f"turn {turn}"):
+            if number := opened(sealed, f"turn {turn}"):
                 people.rehash_turn(connection, turn, vault.newest(number), vault.seal(number))
         for account in read_accounts(connection):
-            if number := _opened(vault, account.phone_sealed, account.operator.name):
+            if number := opened(account.phone_sealed, account.operator.name):
                 people.rehash_operator(connection, account.operator.name, vault.newest(number), vault.seal(number))
         for host in desk.hosts(connection):
-            if number := _opened(vault, host.number_sealed, f"host {host.id}"):
+            if number := opened(host.number_sealed, f"host {host.id}"):
                 desk.rehash_host(connection, host.id, vault.newest(number), vault.seal(number))
         for name, sealed in staff.second_factors(connection):
-            if secret := _opened(vault, sealed, f"{name}, the second factor,"):
+            if secret := opened(sealed, f"{name}, the second factor,"):
                 staff.set_credentials(connection, name, totp_sealed=vault.seal(secret))
-        people.set_keys_in_use(connection, vault.fingerprint, now.timestamp())
+        people.set_keys_in_use(connection, vault.fingerprint, now.timestamp(), vault.ring if lost else "")
     log.info("%d subscriptions are under the newest keys", done)
     return done
 

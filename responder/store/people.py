@@ -177,16 +177,26 @@ class People:
 
 def keys_in_use(connection: Connection) -> str:
     """The fingerprint of the keys that all subscriptions are hashed and sealed by, "" if that is not known."""
-    return str(connection.execute(text("SELECT owner FROM leases WHERE name = 'keys'")).scalar() or "")
+    return _mark(connection, "keys")
 
 
-def set_keys_in_use(connection: Connection, fingerprint: str, now: float) -> None:
-    """All subscriptions are under these keys."""
-    sql = (
-        "INSERT INTO leases (name, owner, until) VALUES ('keys', :owner, :now) ON CONFLICT (name) DO UPDATE SET"
+def keys_in_vain(connection: Connection) -> str:
+    """The ring of keys of which none opened some of what was to be put under the newest; "" if all was."""
+    return _mark(connection, "keys in vain")
+
+
+def set_keys_in_use(connection: Connection, fingerprint: str, now: float, in_vain: str = "") -> None:
+    """All subscriptions are under these keys, but for what none of the ring `in_vain` opens."""
+    sql = text(
+        "INSERT INTO leases (name, owner, until) VALUES (:name, :owner, :now) ON CONFLICT (name) DO UPDATE SET"
         " owner = excluded.owner, until = excluded.until"
     )
-    connection.execute(text(sql), {"owner": fingerprint, "now": now})
+    connection.execute(sql, {"name": "keys", "owner": fingerprint, "now": now})
+    connection.execute(sql, {"name": "keys in vain", "owner": in_vain, "now": now})
+
+
+def _mark(connection: Connection, name: str) -> str:
+    return str(connection.execute(text("SELECT owner FROM leases WHERE name = :name"), {"name": name}).scalar() or "")
 
 
 def numbers_after(connection: Connection, id: int, most: int) -> list[tuple[int, bytes]]:
@@ -196,8 +206,16 @@ def numbers_after(connection: Connection, id: int, most: int) -> list[tuple[int,
 
 
 def rehash(connection: Connection, id: int, number_hash: bytes, number_sealed: bytes) -> None:
-    """Put a subscription under other keys; if the number follows the same place under these already, that one stays."""
+    """Put a subscription under other keys; if the number follows the same place under these already, that one stays,
+    unless it waits for a word that this one has.
+    """
     values = {"id": id, "hash": number_hash, "sealed": number_sealed}
+    weaker = (
+        "DELETE FROM subscriptions WHERE number_hash = :hash AND id <> :id AND state = 'pending' AND EXISTS (SELECT 1"
+        " FROM subscriptions t WHERE t.id = :id AND t.state = 'active' AND t.place = subscriptions.place"
+        " AND t.service = subscriptions.service)"
+    )
+    connection.execute(text(weaker), values)
     twin = (
         "DELETE FROM subscriptions WHERE id = :id AND EXISTS (SELECT 1 FROM subscriptions t WHERE t.number_hash = :hash"
         " AND t.id <> :id AND t.place = subscriptions.place AND t.service = subscriptions.service)"

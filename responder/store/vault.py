@@ -16,6 +16,7 @@ class Vault:
     def __init__(self, number_keys: tuple[str, ...], lookup_keys: tuple[str, ...]) -> None:
         self._ciphers = [AESGCM(hashlib.sha256(key.encode()).digest()) for key in number_keys]
         self._newest_number_key = number_keys[0].encode()
+        self._all = "\n".join((*number_keys, "", *lookup_keys)).encode()
         self._lookup_keys = [key.encode() for key in lookup_keys]
 
     def newest(self, text: str) -> bytes:
@@ -41,6 +42,11 @@ class Vault:
         """Tells which keys are the newest, without telling them."""
         sealing = hmac.digest(self._newest_number_key, b"fingerprint", "sha256")[:8]
         return f"{self.newest('fingerprint').hex()[:16]}-{sealing.hex()}"
+
+    @property
+    def ring(self) -> str:
+        """Tells which keys there are, without telling them."""
+        return hmac.digest(self._newest_number_key, self._all, "sha256")[:16].hex()
 
     def hashes(self, text: str) -> list[bytes]:
         """16 bytes for each LOOKUP_KEY, newest first."""

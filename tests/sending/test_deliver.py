@@ -17,6 +17,7 @@ from responder.actions.housekeep import keep_house, rekey
 from responder.core.access import Operator, Role, shell
 from responder.core.points import Status
 from responder.store import outbox
+from responder.store.vault import Vault
 from tests.conftest import TOKEN, URL, a_point
 from tests.fakes.twilio import Answers, Faults
 from tests.sending.conftest import LANDLINE, MOBILE, OTHER, Line
@@ -683,6 +684,44 @@ def test_keys_are_rotated_and_a_number_still_gets_one_of_each(connect: Callable[
     line.push()
     line.send()
     assert [len(line.texts(number)) for number in (MOBILE, OTHER, "+46701740607")] == [3, 2, 0]
+
+
+def test_what_could_not_be_read_without_the_old_key_goes_over_once_that_is_put_back(
+    connect: Callable[..., Line], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Else the old key is dropped after RETAIN_DAYS, and everybody who follows a place with it."""
+    line = connect(lookup_key="old" * 12, number_key="old" * 12)
+    subscribe(line, MOBILE)
+    now = line.running.clock.now
+    line = connect(lookup_key="new" * 12, number_key="new" * 12)
+    subscribe(line, OTHER)
+    assert rekey(line.service.database, line.service.vault, now) == 1
+    assert "cannot be read" in caplog.text
+    caplog.clear()
+    assert rekey(line.service.database, line.service.vault, now) == 0
+    assert "cannot be read" not in caplog.text  # it is told once, not each quarter
+    both = f"{'new' * 12},{'old' * 12}"
+    line = connect(lookup_key=both, number_key=both)
+    assert rekey(line.service.database, line.service.vault, now) == 2
+    assert rekey(line.service.database, line.service.vault, now) == 0
+    only = Vault(("new" * 12,), ("new" * 12,))
+    assert {only.open(sealed) for (sealed,) in line.rows("SELECT number_sealed FROM subscriptions")} == {MOBILE, OTHER}
+
+
+def test_a_subscription_is_not_lost_to_a_call_that_asked_for_it_again_before_the_keys_went_over(
+    connect: Callable[..., Line],
+) -> None:
+    line = connect(lookup_key="old" * 12, number_key="old" * 12)
+    subscribe(line, MOBILE)
+    both = f"{'new' * 12},{'old' * 12}"
+    line = connect(lookup_key=both, number_key=both)
+    phone = line.running.another_phone(MOBILE)
+    phone.call()
+    phone.keys("12347")
+    phone.keys("4")
+    assert sorted(line.rows("SELECT state FROM subscriptions")) == [("active",), ("pending",)]
+    rekey(line.service.database, line.service.vault, line.running.clock.now)
+    assert line.rows("SELECT state FROM subscriptions") == [("active",)]
 
 
 def test_operators_of_a_stale_point_are_told_once(line: Line) -> None:
