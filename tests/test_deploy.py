@@ -253,6 +253,14 @@ def test_the_image_copies_what_exists_installs_what_is_locked_and_runs_as_nobody
     assert all(re.match(r"python:3\.1[1-9]-slim", base) for base in bases)
 
 
+def test_the_image_can_back_up_and_restore_the_database_beside_it() -> None:
+    """pg_dump of an older version than the server's dumps nothing."""
+    installed = [rest for kind, rest in dockerfile() if kind == "RUN" and "apt-get install" in rest]
+    tools = [int(found) for rest in installed for found in re.findall(r"postgresql-client-(\d+)", rest)]
+    server = int(re.search(r"image: postgres:(\d+)", compose())[1])  # type: ignore[index]
+    assert tools and min(tools) >= server
+
+
 def test_the_image_sets_settings_that_exist_and_no_secret() -> None:
     (environment,) = [rest for kind, rest in dockerfile() if kind == "ENV"]
     named = {pair.partition("=")[0] for pair in environment.split()}
