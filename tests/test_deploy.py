@@ -261,6 +261,14 @@ def test_the_image_can_back_up_and_restore_the_database_beside_it() -> None:
     assert tools and min(tools) >= server
 
 
+def test_a_restart_of_containers_takes_changed_settings_and_a_command_needs_none_running() -> None:
+    """`docker compose restart` keeps the environment of before; `exec` has nothing to run in once web is stopped."""
+    text = re.sub(r"\s+", " ", text_of("RUNBOOK.md"))
+    assert "up -d --no-deps --force-recreate web jobs` for start and restart" in text
+    assert "run --rm --no-deps web responder` for `sudo responder`" in text
+    assert "restart web jobs" not in text and "exec web" not in text
+
+
 def test_the_image_sets_settings_that_exist_and_no_secret() -> None:
     (environment,) = [rest for kind, rest in dockerfile() if kind == "ENV"]
     named = {pair.partition("=")[0] for pair in environment.split()}
