@@ -19,19 +19,22 @@ from responder.gateways.self_check import look_from_outside
 from responder.gateways.twilio_check import look_at_account, off_by
 from responder.gateways.web_check import Line
 from responder.ports import ELKS, TWILIO, Clock
-from responder.settings import DEFAULT_SECRET, SECRETS, Settings, SettingsError
+from responder.settings import DEFAULT_SECRET, SECRETS, Settings, SettingsError, key_list
 from responder.store import migrations, soundness
 from responder.store.accounts import read_accounts
 from responder.store.engine import Database, StoreAway
 from responder.store.meter import SPEND
 from responder.store.outbox import workload
+from responder.store.people import keys_in_use, keys_in_vain
 from responder.store.queries import counts, read_points
 from responder.store.restored import HELD
 from responder.store.schedule import DAY, LEASE, leader, usage
+from responder.store.vault import Vault
 from responder.web.simulator import CREATOR
 
 AWAY, RESTORE = "The database is away", "Restore from a backup"  # chapters of RUNBOOK.md
 HELD_BACK = "jobs: nothing is pushed or sent since a restore; set the points to what they are, `responder release`"
+_PUT_BACK = "put it back, behind the newest: see RUNBOOK.md, `Rotate a key`"
 DISK_FULL = f"make room, or residents will be answered from memory only: see RUNBOOK.md, `{AWAY}`"
 
 
@@ -154,6 +157,7 @@ def _in_database(database: Database, settings: Settings, clock: Clock) -> Iterat
     yield Finding(rows["places"] > 0, f"database at revision {head}, {rows['places']} places, {len(points)} points")
     if settings.real and made:
         yield Finding(False, f"accounts that `responder demo` made: {', '.join(made)}; disable them")
+    yield from _keys(database, settings)
     yield from _points(points, settings, now)
     yield from _sending(database, settings, now)
 
@@ -182,6 +186,23 @@ def _soundness(database: Database, clock: Clock) -> Iterator[Finding]:
     if theirs is not None:
         after = clock().timestamp()
         yield off_by((before + after) / 2 - theirs, (after - before) / 2, "the database server's")
+
+
+def _keys(database: Database, settings: Settings) -> Iterator[Finding]:
+    """Whether numbers can be read, and found: with another key nobody hears anything, and no STOPP is known."""
+    try:
+        vault = Vault(key_list(settings.number_key), key_list(settings.lookup_key))
+    except SettingsError:  # it was told with the settings
+        return
+    with database.read() as connection:
+        used, in_vain = keys_in_use(connection), keys_in_vain(connection)
+    for name in vault.lacks(used) if used else ():
+        yield Finding(False, f"{name}: numbers in the database are under a key that is none of it; {_PUT_BACK}")
+    if in_vain == vault.ring:
+        yield Finding(
+            False,
+            f"some numbers or second factors are under a key that is gone, the log of jobs names each; {_PUT_BACK}",
+        )
 
 
 def _sending(database: Database, settings: Settings, now: datetime) -> Iterator[Finding]:

@@ -19,9 +19,11 @@ from click.testing import CliRunner
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from sqlalchemy import insert
 
 from responder import doctor
 from responder.actions import load
+from responder.actions.housekeep import rekey
 from responder.cli import main
 from responder.core.finding import Finding, plain, shown
 from responder.demo import free_port, served
@@ -31,6 +33,8 @@ from responder.settings import Settings
 from responder.store import soundness
 from responder.store.engine import Database
 from responder.store.restored import hold
+from responder.store.tables import SubscriptionRow
+from responder.store.vault import Vault
 from responder.wiring import utc_now
 from tests import engines
 from tests.conftest import TOKEN, Running, run
@@ -564,6 +568,32 @@ def test_a_database_that_may_only_be_read_is_told(file: Path) -> None:
 def test_an_address_that_is_none_of_a_database_is_told_without_its_password(file: Path, address: str) -> None:
     told = the_bad(at_home(database_url=address))
     assert told.startswith("DATABASE_URL is no address of a database") and "secret" not in told
+
+
+def test_keys_that_are_not_those_of_the_database_are_told(file: Path) -> None:
+    """As after a restore with another `.env`: nobody would hear anything, and no STOPP would be known."""
+    ours = {"number_key": "n" * 40, "lookup_key": "l" * 40}
+    assert bad(at_home(**ours)) == []  # nobody knows yet
+    vault = Vault((ours["number_key"],), (ours["lookup_key"],))
+    with closing(Database(f"sqlite:///{file}")) as database:
+        rekey(database, vault, utc_now())
+        for changed in ({}, {"number_key": f"{'x' * 40},{'n' * 40}"}, {"lookup_key": f"{'x' * 40},{'l' * 40}"}):
+            assert bad(at_home(**{**ours, **changed})) == []
+        for name in ours:
+            told = the_bad(at_home(**{**ours, name: "x" * 40}))
+            assert told.startswith(
+                f"{name.upper()}: numbers in the database are under a key that is none of it; put it"
+            )
+        with database.write() as connection:
+            sealed = {"number_hash": b"h", "number_sealed": Vault(("lost",), ("l",)).seal("+46701234567")}
+            row = {**sealed, "channel": "text", "language": "sv", "place": "x", "state": "active", "created_at": 0.0}
+            connection.execute(insert(SubscriptionRow), row)
+            connection.exec_driver_sql("DELETE FROM leases")
+        rekey(database, vault, utc_now())
+        assert "are under a key that is gone" in bad(at_home(**ours))[0]
+        both = f"{ours['number_key']},lost"
+        rekey(database, Vault((ours["number_key"], "lost"), (ours["lookup_key"],)), utc_now())
+        assert [text for text in bad(at_home(**{**ours, "number_key": both})) if "key" in text] == []
 
 
 def test_a_folder_that_cannot_be_made_is_told(file: Path) -> None:

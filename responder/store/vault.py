@@ -15,8 +15,7 @@ class Vault:
 
     def __init__(self, number_keys: tuple[str, ...], lookup_keys: tuple[str, ...]) -> None:
         self._ciphers = [AESGCM(hashlib.sha256(key.encode()).digest()) for key in number_keys]
-        self._newest_number_key = number_keys[0].encode()
-        self._all = "\n".join((*number_keys, "", *lookup_keys)).encode()
+        self._number_keys = [key.encode() for key in number_keys]
         self._lookup_keys = [key.encode() for key in lookup_keys]
 
     def newest(self, text: str) -> bytes:
@@ -40,18 +39,28 @@ class Vault:
     @property
     def fingerprint(self) -> str:
         """Tells which keys are the newest, without telling them."""
-        sealing = hmac.digest(self._newest_number_key, b"fingerprint", "sha256")[:8]
-        return f"{self.newest('fingerprint').hex()[:16]}-{sealing.hex()}"
+        return f"{_fingerprint(self._lookup_keys[0])}-{_fingerprint(self._number_keys[0])}"
+
+    def lacks(self, fingerprint: str) -> tuple[str, ...]:
+        """The settings of which none of our keys is the one in a `fingerprint`."""
+        looking_up, _, sealing = fingerprint.partition("-")
+        kept = (("NUMBER_KEY", sealing, self._number_keys), ("LOOKUP_KEY", looking_up, self._lookup_keys))
+        return tuple(name for name, wanted, keys in kept if wanted not in map(_fingerprint, keys))
 
     @property
     def ring(self) -> str:
         """Tells which keys there are, without telling them."""
-        return hmac.digest(self._newest_number_key, self._all, "sha256")[:16].hex()
+        every = b"\n".join((*self._number_keys, b"", *self._lookup_keys))
+        return hmac.digest(self._number_keys[0], every, "sha256")[:16].hex()
 
     def hashes(self, text: str) -> list[bytes]:
         """16 bytes for each LOOKUP_KEY, newest first."""
         data = text.encode("utf-8", "replace")
         return [hmac.digest(key, data, "sha256")[:16] for key in self._lookup_keys]
+
+
+def _fingerprint(key: bytes) -> str:
+    return hmac.digest(key, b"fingerprint", "sha256")[:8].hex()
 
 
 def masked(number: str) -> str:
