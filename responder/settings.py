@@ -59,8 +59,8 @@ class Settings(BaseSettings):
     recordings_dir: str = ""
     audio_max_mb: int = Field(default=1000, gt=0)
     gateway: str = Field(default="recorder", pattern="^(recorder|twilio|46elks|modem)(,(twilio|46elks|modem))*$")
-    sender_name: str = "Stockholms stad"
-    helpline_number: str = "113 13"
+    sender_name: str = Field(default="Stockholms stad", pattern=r"\S")
+    helpline_number: str = Field(default="113 13", pattern=r"\d")
     stale_after: float = Field(default=12, gt=0, le=LONGEST)
     retain_days: int = Field(default=7, gt=0)
     timezone: str = "Europe/Stockholm"

@@ -96,7 +96,8 @@ def test_a_real_service_does_not_start_on_demo_points(start: Callable[..., Runni
     [("TIMEZONE", "Europe/Nowhere"), ("PUBLIC_URL", "svar.example"), ("GATEWAY", "pigeon"), ("STALE_AFTER", "0"),
      ("RETAIN_DAYS", "-1"), ("STALE_AFTER", "noon"), ("STALE_AFTER", "inf"), ("STALE_AFTER", "1e9"),
      ("HOST_ASK_HOURS", "inf"), ("REPLY_COUNTRIES", ""), ("REPLY_COUNTRIES", "SE;NO"), ("REPLY_COUNTRIES", "SE,UK"),
-     ("SUBSCRIBE_COUNTRIES", "Sverige")],
+     ("SUBSCRIBE_COUNTRIES", "Sverige"), ("HELPLINE_NUMBER", ""), ("HELPLINE_NUMBER", "ring oss"),
+     ("SENDER_NAME", " ")],
 )  # fmt: skip
 def test_a_wrong_value_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, value: str) -> None:
     monkeypatch.chdir(tmp_path)
