@@ -194,6 +194,8 @@ def _unsealed() -> Iterator[Path]:
 def _refuse(file: Path, force: bool) -> None:
     if file.is_dir():
         raise KitError(f"{file} is a folder: name a file in it")
+    if file.exists() and not file.is_file():
+        raise KitError(f"{file} is no file: it would be replaced")
     if file.exists() and not force:
         raise KitError(f"{file} is there already: choose another name, or --force")
 

@@ -47,6 +47,8 @@ def back_up(database: Database, file: Path, force: bool = False) -> Made:
     begun = monotonic()
     if file.is_dir():
         raise BackupError(f"{file} is a folder: name a file in it, or `--folder {file}`")
+    if file.exists() and not file.is_file():
+        raise BackupError(f"{file} is no file: a backup would take its place")
     if file.exists() and not force:
         raise BackupError(f"{file} is there already: choose another name, or --force")
     with hidden_beside(file) as partial:

@@ -1,6 +1,7 @@
 """A kit: what is in it, what is not, and that nobody opens it by mistake."""
 
 import json
+import os
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -273,6 +274,15 @@ def test_nothing_is_overwritten(pair: Pair) -> None:
     (pair.folder / "laptop").mkdir()
     with pytest.raises(KitError, match="is there already"):
         kits.open_kit(file, pair.folder / "laptop", PASSPHRASE, pair.server.clock.now)
+
+
+def test_what_is_no_file_is_never_replaced(pair: Pair) -> None:
+    pipe = pair.folder / "pipe"
+    os.mkfifo(pipe)
+    service, now = pair.server.service, pair.server.clock.now
+    with pytest.raises(KitError, match="is no file"):
+        kits.make(service.database, service.settings, service.vault, WHO, now, pipe, PASSPHRASE, force=True)
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
 
 
 def test_a_return_is_no_kit_and_a_kit_no_return(pair: Pair) -> None:

@@ -141,6 +141,14 @@ class TestBackup:
             back_up(database, file, force=True)
         assert file.read_bytes() != before
 
+    def test_what_is_no_file_is_never_replaced(self, place: Place) -> None:
+        """Root's `--force` would put a backup where a device was."""
+        pipe = place.filled(50).folder / "pipe"
+        os.mkfifo(pipe)
+        with closing(Database(place.url)) as database, pytest.raises(BackupError, match="is no file"):
+            back_up(database, pipe, force=True)
+        assert stat.S_ISFIFO(pipe.stat().st_mode)
+
     def test_one_that_came_there_meanwhile_is_not_overwritten_either(self, tmp_path: Path) -> None:
         new, file = tmp_path / "new", tmp_path / "file"
         new.write_text("new")
