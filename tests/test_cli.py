@@ -82,6 +82,23 @@ def test_an_address_that_is_none_of_a_database_is_named_by_every_command(
         assert "DATABASE_URL is no address of a database" in said and "secret" not in said, words
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["broadcast", "show", "9" * 23],
+        ["delivery", "resolve", "9" * 23, "sent"],
+        ["broadcast", "list", "--most", "9" * 23],
+    ],
+)
+def test_a_number_that_no_database_holds_is_refused_in_a_sentence(run: Callable[..., Result], words: list[str]) -> None:
+    assert run(*words, fails=True).output.startswith("Error: ")
+
+
+def test_what_another_terminal_made_of_a_letter_is_refused_in_a_sentence(run: Callable[..., Result]) -> None:
+    said = run("point", "confirm", b"f\xe5rsta".decode(errors="surrogateescape"), fails=True).output
+    assert said == "Error: what was typed is not UTF-8: set the terminal to that\n"
+
+
 def test_whoever_stops_reading_is_not_told_of_it() -> None:
     code = "from responder.cli import main; main(['flows', 'draw'])"
     reader, writer = os.pipe()

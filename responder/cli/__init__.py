@@ -61,6 +61,12 @@ def _plainly(command: Command) -> Command:
             return command(*args, **options)
         except BrokenPipeError:  # whoever reads has read enough: click ends quietly
             raise
+        except OverflowError as error:  # SQLite's; PostgreSQL says the same in words of its own
+            raise click.ClickException(f"a number is out of range: {error}") from error
+        except UnicodeEncodeError as error:
+            if error.reason != "surrogates not allowed":  # what cannot be shown here is not what was typed
+                raise
+            raise click.ClickException("what was typed is not UTF-8: set the terminal to that") from error
         except _TOLD as error:
             hint = next((said for kind, said in _TYPED.items() if isinstance(error, kind)), "")
             raise click.ClickException(f"{error} ({hint})" if hint else str(error)) from error
