@@ -132,6 +132,19 @@ def test_what_names_no_place_is_none(stockholm: Gazetteer, text: str) -> None:
     assert stockholm.recognise(text).match is Match.NOTHING
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "vad händer", "vad är det som hände", "vi är utan vatten", "vi flyr från kriget", "jag kommer från Ukraina",
+        "allt är sönder", "jag har ont i ryggen", "har ni sängar", "jag har djur", "måste vi flytta på oss",
+        "jag bor i en husbil", "det är en massa folk", "ryssen kommer", "they are bombing us", "stay or leave?",
+        "Malmö", "hur är det i Västerås", "jag bor i Fagersta", "Bålsta", "Knivsta", "Visby", "jag kommer från Lund",
+    ],
+)  # fmt: skip
+def test_a_sentence_of_fear_or_a_town_elsewhere_is_no_misspelt_place(stockholm: Gazetteer, text: str) -> None:
+    assert stockholm.recognise(text).match is Match.NOTHING
+
+
 @given(st.text(max_size=300))
 def test_nothing_that_can_be_typed_breaks_recognition(stockholm: Gazetteer, text: str) -> None:
     found = stockholm.recognise(text)
