@@ -179,3 +179,13 @@ def test_five_hundred_points_do_not_make_it_slow(console: Console) -> None:
     assert len(page) < 40_000
     assert len(drawn(browser.page("/console/overview/map")).findall(".//title")) == 500
     assert unescape(page).count("Trygghetspunkt") < 20
+
+
+def test_openings_that_wait_for_approval_are_called_changed_points_and_not_by_whom(console: Console) -> None:
+    with console.service.database.write() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO broadcasts (kind, state, priority, operator, run, created_at, submitted_at, recipients)"
+            " VALUES ('status', 'submitted', 3, '', 1, 0, 0, 5)"
+        )
+    page = words(console.browser(Role.APPROVER).page("/console/overview"))
+    assert "Ändrade punkter (2) , till 5" in page
