@@ -130,18 +130,29 @@ def order(text: str) -> Order | None:
 
 
 def answer(text: str) -> tuple[Answer, str] | None:
-    """(what is answered, the digits given with it or "") of a text that is a bare answer: `JA`, `full 41`."""
-    tokens = _TOKEN.findall(fold(swedish(clean(text)))) if len(text) <= 40 else []
+    """(what is answered, the digits given with it or "") of a text that is an answer: `JA`, `full 41`, `nej 41 tack`.
+
+    Digits among words that may change its sense count as none: `JA 41 men vi stänger snart` is to be said plainly.
+    """
+    tokens = _TOKEN.findall(fold(swedish(clean(text)))) if len(text) <= 80 else []
     words = [token for token in tokens if not token.isdecimal()]
     digits = [token for token in tokens if token.isdecimal()]
-    if len(words) != 1 or len(digits) > 1:
+    said = {found for found in map(_answered, words) if found}
+    if len(said) != 1 or len(digits) > 1 or (digits and len(digits[0]) != HOST_DIGITS):
         return None
-    said = Answer.YES if words[0] in _YES else Answer.NO if words[0] in _NO else None
-    if _VERBS.get(words[0]) is Verb.FULL:
-        said = Answer.FULL
-    if said is None or (digits and len(digits[0]) != HOST_DIGITS):
+    others = [word for word in words if not _answered(word)]
+    if not digits and len(words) > 1:
         return None
-    return said, digits[0] if digits else ""
+    if all(word in _COURTESY for word in others):
+        return said.pop(), digits[0] if digits else ""
+    return (said.pop(), "") if _answered(tokens[0]) else None
+
+
+def _answered(word: str) -> Answer | None:
+    """The answer that a `fold`ed word is."""
+    if _VERBS.get(word) is Verb.FULL:
+        return Answer.FULL
+    return Answer.YES if word in _YES else Answer.NO if word in _NO else None
 
 
 def meant(text: str) -> tuple[Answer, str] | None:

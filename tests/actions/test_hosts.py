@@ -132,6 +132,14 @@ def test_a_bare_yes_changes_nothing_and_is_explained_once(office: Office) -> Non
     assert office.point() == before
 
 
+def test_a_polite_answer_counts_and_one_with_words_of_its_own_is_asked_for_plainly(office: Office) -> None:
+    digits = asked(office)
+    assert answered(office, f"Nej {digits} vi har stängt").startswith("Vi har frågat dig om Hallen p1. Svara med ordet")
+    assert office.point().status is Status.OPEN
+    assert answered(office, f"Nej {digits} tack") == "Tack. Hallen p1 står som STÄNGD."
+    assert office.point().status is Status.CLOSED
+
+
 def test_three_tries_and_the_question_is_closed(office: Office) -> None:
     before, digits = office.point(), asked(office)
     wrong = "10" if digits != "10" else "11"

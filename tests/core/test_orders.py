@@ -93,10 +93,12 @@ def test_what_is_no_order_is_a_residents_text(text: str) -> None:
         ("ja 41", (Answer.YES, "41")), ("JA41", (Answer.YES, "41")), ("41 ja", (Answer.YES, "41")),
         ("Fullt 41", (Answer.FULL, "41")), ("nej, 41!", (Answer.NO, "41")), ("JA ٤١", (Answer.YES, "41")),
         ("ja tack", None), ("JA 4", None), ("ja 412", None), ("ja nej", None), ("41", None), ("", None),
-        ("ja 41 42", None), ("12347", None),
+        ("ja 41 42", None), ("12347", None), ("ja 41 tack", (Answer.YES, "41")), ("Hej, nej 41", (Answer.NO, "41")),
+        ("NEJ 41 vi har stängt", (Answer.NO, "")), ("ja 41 men vi stänger snart", (Answer.YES, "")),
+        ("jag bor i 41 ja", None), ("ja 41 nej", None), ("ja vi har stängt", None),
     ],
 )  # fmt: skip
-def test_an_answer_is_one_word_with_two_digits_or_none(text: str, read: tuple[Answer, str] | None) -> None:
+def test_an_answer_is_one_word_with_two_digits_or_none_and_courtesy(text: str, read: tuple[Answer, str] | None) -> None:
     assert answer(text) == read
 
 
