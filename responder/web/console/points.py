@@ -84,7 +84,9 @@ class ChangeForm(Form):
     )
     phone = StringField(FIELDS["phone"], description=lazy("Needed if the point is on call."))
     moved_to = StringField(FIELDS["moved_to"], description=lazy("Name and address. Needed if the point has moved."))
-    note = StringField(FIELDS["note"], description=lazy("A short sentence that residents get."))
+    note = StringField(
+        FIELDS["note"], description=lazy("A short sentence in the text, where it fits. Callers do not hear it.")
+    )
     services = SelectMultipleField(
         FIELDS["services"], widget=ListWidget(prefix_label=False), option_widget=CheckboxInput(), validate_choice=False
     )

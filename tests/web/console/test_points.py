@@ -163,6 +163,16 @@ def test_what_is_wrong_stands_at_its_field_and_what_was_typed_stays(console: Con
     assert quick.status_code == 422 and 'id="phone-error"' in quick.get_data(as_text=True)
 
 
+def test_the_form_says_that_callers_do_not_hear_the_note(console: Console, reporter: Browser) -> None:
+    note = "Ring på klockan."
+    console.running.put(a_point(note=note))
+    assert note in console.running.phone.text("12347")
+    console.running.phone.call()
+    assert note not in " ".join(console.running.phone.keys("12347"))
+    page = words(reporter.page("/console/points/p1/change"))
+    assert "En kort mening i sms-svaret, om den får plats. Den som ringer hör den inte." in page
+
+
 def test_who_was_overtaken_sees_both_versions_and_chooses_again(console: Console, reporter: Browser) -> None:
     database, now = console.service.database, console.running.clock.now
     set_point(database, "p1", Change(Status.FULL, note="Fullt i salen"), shell("bo"), ZONE, now)
