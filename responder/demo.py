@@ -158,7 +158,11 @@ def _call(handset: Handset, inputs: tuple[str, ...], show: Callable[[str], None]
 
 
 def converse(handset: Handset, voice: bool, lines: Iterator[str], show: Callable[[str], None]) -> None:
-    """A phone in the terminal: each line is a text, or on a call keys, speech, or silence when it is empty."""
+    """A phone in the terminal: each line is a text, or on a call keys, speech, or silence when it is empty.
+
+    `voice`: it only calls, once. Else it texts again after a call: what was asked for there may want a JA.
+    """
+    only_calls = voice
     if voice:
         _show_call(handset.call(), show)
     for raw in lines:
@@ -175,7 +179,9 @@ def converse(handset: Handset, voice: bool, lines: Iterator[str], show: Callable
                 _show_call(handset.speak(line), show)
             if not handset.action:
                 show("(the call has ended)")
-                return
+                if only_calls:
+                    return
+                voice = False
         elif line:
             show(_indented(handset.text(line)) or "(no reply)")
 

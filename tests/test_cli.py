@@ -161,6 +161,8 @@ def test_talk_is_a_phone_over_the_same_webhooks(run: object) -> None:
     voice = run("talk", "--voice", input="\n\n\n").output  # type: ignore[operator]
     assert voice.count("Vi hörde inget.") == 2
     assert "(the call has ended)" in voice
+    both = run("talk", input="12347\n/call\n/hang up\nJA\n").output  # type: ignore[operator]
+    assert "< Klart. Du får sms" in both.partition("(the call has ended)")[2]
 
 
 def test_flows_are_checked_and_drawn(run: object) -> None:
