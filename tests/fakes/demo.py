@@ -6,6 +6,7 @@ python -m tests.fakes.demo [options of `responder demo`]
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from responder.demo import LANDLINE
@@ -32,7 +33,10 @@ def main() -> int:
             "TWILIO_FROM": "+46770000000",
         }
         here = {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}
-        return subprocess.run([*COMMAND, *sys.argv[1:]], env={**os.environ, **here, **provider}, check=False).returncode
+        with subprocess.Popen([*COMMAND, *sys.argv[1:]], env={**os.environ, **here, **provider}) as demo:
+            with suppress(KeyboardInterrupt):  # Ctrl-C is the demo's too, which ends by itself
+                demo.wait()
+            return demo.wait()
 
 
 if __name__ == "__main__":

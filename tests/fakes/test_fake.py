@@ -3,6 +3,8 @@
 import asyncio
 import gc
 import http.server
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -520,3 +522,14 @@ def test_as_a_process() -> None:
         finally:
             process.terminate()
         assert process.wait(5) == 0
+
+
+def test_ctrl_c_ends_the_demo_without_a_traceback() -> None:
+    child = "import signal, time; signal.signal(2, lambda *_: exit(0)); print('up', flush=True); time.sleep(60)"
+    code = f"from tests.fakes import demo; demo.COMMAND = [demo.sys.executable, '-c', {child!r}]; exit(demo.main())"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as started:
+        assert started.stdout and started.stdout.readline() == "up\n"
+        os.killpg(started.pid, signal.SIGINT)
+        assert started.communicate(timeout=30)[1] == "" and started.returncode == 0
