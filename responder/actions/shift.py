@@ -2,16 +2,17 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from responder.core.access import Operator, Permission, require
+from responder.core.broadcast import State
 from responder.core.changes import Changed, changed
 from responder.core.problem import Problem
 from responder.core.words import printable
 from responder.store import journal
 from responder.store import notes as store
-from responder.store.broadcasts import add_line
+from responder.store.broadcasts import add_line, read_under_way
 from responder.store.engine import Database
 from responder.store.notes import NOTE, OFF, ON, Note
 from responder.store.tables import AuditRow
@@ -103,17 +104,25 @@ def news(database: Database, operator: Operator, start: datetime) -> list[News]:
     require(operator, Permission.VIEW)
     with database.read() as connection:
         rows = journal.changed_since(connection, start, LINES)
+        going = {f"broadcast:{one.id}" for one in read_under_way(connection, (State.SENDING,))}
     found: dict[str, list[AuditRow]] = {}
     for row in rows:
         found.setdefault(row.subject, []).append(row)
-    made = [_news(subject, lines) for subject, lines in found.items()]
+    made = [_news(subject, lines, subject in going) for subject, lines in found.items()]
     return sorted(made, key=lambda one: one.at, reverse=True)
 
 
-def _news(subject: str, lines: Sequence[AuditRow]) -> News:
+def _news(subject: str, lines: Sequence[AuditRow], going: bool) -> News:
+    """`going`: a broadcast that is being sent; that one is done is nobody's deed, and no line says it."""
     last = lines[-1]
+    changes = changed(lines[0].before, last.after)
+    if not going:
+        changes = tuple(
+            replace(one, after=State.DONE) if (one.field, one.after) == ("state", State.SENDING) else one
+            for one in changes
+        )
     name = next((str(_field(line.after, "name")) for line in reversed(lines) if _field(line.after, "name")), "")
-    return News(subject, name, changed(lines[0].before, last.after), len(lines), last.who, last.at)
+    return News(subject, name, changes, len(lines), last.who, last.at)
 
 
 def _field(data: str, name: str) -> object:

@@ -7,9 +7,10 @@ import pytest
 from responder.actions import publish
 from responder.core.access import Role, shell
 from responder.core.points import Status
-from tests.conftest import ZONE, a_point
+from tests.conftest import NOW, ZONE, a_point
 from tests.web.console import hostile
 from tests.web.console.conftest import Console
+from tests.web.console.test_broadcasts import ANNA, DANGER, announcer, draft
 
 PAGE = "/console/shift"
 
@@ -102,6 +103,20 @@ def test_who_was_never_on_duty_sees_the_last_day(console: Console) -> None:
     assert "De senaste 24 timmarna" in viewer.page(PAGE) and "öppen → full" in flat(viewer.page(PAGE))
     console.running.clock.pass_time(hours=25)
     assert "öppen → full" not in flat(console.browser(Role.VIEWER).page(PAGE))
+
+
+def test_a_broadcast_that_has_gone_out_meanwhile_is_not_said_to_be_going_out(console: Console) -> None:
+    console.running.put(a_point())
+    console.running.phone.text("START 12347")
+    made = draft(console)
+    announcer(console).submit(ANNA, made.id, NOW, DANGER)
+    announcer(console).send(ANNA, made.id, NOW)
+    viewer = console.browser(Role.VIEWER)
+    said = f"Utskick {made.id} : "
+    assert f"{said}skickas (" in flat(viewer.page(PAGE))
+    with console.service.database.write() as connection:
+        connection.exec_driver_sql("UPDATE broadcasts SET state = 'done'")
+    assert f"{said}klart (" in flat(viewer.page(PAGE))
 
 
 @pytest.mark.parametrize("text", hostile.ALL[:4], ids=("formula", "script", "turned", "controls"))
