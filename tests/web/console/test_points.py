@@ -295,6 +295,7 @@ def test_in_an_exercise_the_review_is_marked_and_nothing_real_changes(console: C
     assert all(text.startswith("ÖVNING") for text in re.findall(r'<p class="sms"[^>]*>([^<]*)', review))
     saved = reporter.post("/console/points/p1/save", follow=True, **fields(review, "/save")).get_data(as_text=True)
     assert "Sparat i övningen" in saved and 'class="status closed"' in saved
+    assert "Bara i övningen: invånare som frågar får veta det verkliga läget" in saved
     assert stored(console) == (a_point(), 1)
     assert "ÖVNING ändrat till stängd" in words(reporter.page("/console/points/p1/history"))
 
