@@ -35,7 +35,7 @@ from responder.web.access import access
 from responder.web.console.composing import blame, compose, count, counts, fill, wrong
 from responder.web.console.desk import Desk
 from responder.web.console.forms import Form
-from responder.web.console.language import gettext, lazy
+from responder.web.console.language import gettext, lazy, ngettext
 
 MOST = 100  # in the list
 SHOWN = 3  # under way, on every page
@@ -221,7 +221,11 @@ def _add_one(console: Blueprint, desk: Desk) -> None:
                     raise
                 blame(form, problem)
             else:
-                said = gettext("Broadcast {id} is stopped. The correction {made} is being sent to {n} people.")
+                said = ngettext(
+                    "Broadcast {id} is stopped. The correction {made} is being sent to {n} person.",
+                    "Broadcast {id} is stopped. The correction {made} is being sent to {n} people.",
+                    made.recipients,
+                )
                 if made.state is State.SUBMITTED:
                     said = gettext(
                         "Broadcast {id} is stopped. Your correction {made} waits: somebody else must approve it."
@@ -312,7 +316,12 @@ def _add_steps(console: Blueprint, desk: Desk) -> None:
             form.blame(problem, "at")
             return _page(desk, id, later=form)
         if made.state is State.SENDING:
-            return done(id, gettext("Broadcast {id} is being sent to {n} people."), n=made.recipients)
+            said = ngettext(
+                "Broadcast {id} is being sent to {n} person.",
+                "Broadcast {id} is being sent to {n} people.",
+                made.recipients,
+            )
+            return done(id, said, n=made.recipients)
         return done(id, gettext("Broadcast {id} will be sent by itself at its time."))
 
     def simple(name: str, step: Callable[..., Broadcast], said: str) -> None:
@@ -336,7 +345,12 @@ def _add_steps(console: Blueprint, desk: Desk) -> None:
                 raise
         _, pace = desk.service.tracker.progress(desk.operator, id, desk.now)
         gone = gone_out(pace.states)
-        return done(id, gettext("STOPPED. Of broadcast {id} nothing more is sent; {n} messages had gone out."), n=gone)
+        said = ngettext(
+            "STOPPED. Of broadcast {id} nothing more is sent; {n} message had gone out.",
+            "STOPPED. Of broadcast {id} nothing more is sent; {n} messages had gone out.",
+            gone,
+        )
+        return done(id, said, n=gone)
 
 
 def _page(desk: Desk, id: int, danger: Danger | None = None, later: Later | None = None) -> Page:

@@ -367,7 +367,7 @@ class TestUnderWay:
         with console.service.database.write() as connection:
             connection.execute(text("UPDATE deliveries SET state = 'sent' WHERE id = 1"))
         answer = said(anna.post(f"{path}/stop", True))
-        assert f"STOPPED. Of broadcast {made.id} nothing more is sent; 1 messages had gone out." in answer
+        assert f"STOPPED. Of broadcast {made.id} nothing more is sent; 1 message had gone out." in answer
         assert state(console, made.id) is State.STOPPED
         assert "STOPPED" in said(anna.post(f"{path}/stop", True))  # of two who press at once, both have stopped it
         assert "STOP broadcast" not in anna.page("/console/exercises")

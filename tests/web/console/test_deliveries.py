@@ -52,6 +52,11 @@ def test_an_unknown_delivery_says_what_it_means_and_masks_its_number(lost: Conso
     assert "Markera leverans 41 som skickad" in page and "Skicka leverans 41 igen" in page
 
 
+def test_the_page_of_the_broadcast_says_how_many_are_unknown(lost: Console) -> None:
+    page = flat(lost.browser(Role.COMMUNICATOR).page("/console/broadcasts/7"))
+    assert "Ingen vet vad som hände med 1 meddelande." in page
+
+
 def test_a_viewer_sees_it_and_can_do_nothing_about_it(lost: Console) -> None:
     viewer = lost.browser(Role.VIEWER)
     page = viewer.page("/console/unknown")
