@@ -101,8 +101,9 @@ _PREPOSITIONS = frozenset(
 )
 # Real names that are also everyday words: in a sentence they need a preposition in front.
 _ALSO_WORDS = frozenset(
-    ("bro", "ör", "rö", "skå", "or", "ro", "ska", "klara", "city", "vega", "söder", "soder", "brunn", "alby", "brevik")
-)
+    ("bro", "ör", "rö", "skå", "or", "ro", "ska", "klara", "city", "vega", "söder", "soder", "brunn", "alby", "brevik",
+     "värsta")
+)  # fmt: skip
 _SOUNDS = (
     ("sch", "sk"), ("ck", "k"), ("ph", "f"), ("qu", "kv"), ("th", "t"), ("hj", "j"), ("gj", "j"), ("lj", "j"),
     ("c", "k"), ("q", "k"), ("z", "s"), ("w", "v"), ("x", "ks"), ("å", "o"), ("ä", "e"), ("ö", "o"), ("y", "i"),

@@ -138,6 +138,7 @@ def test_what_names_no_place_is_none(stockholm: Gazetteer, text: str) -> None:
         "vad händer", "vad är det som hände", "vi är utan vatten", "vi flyr från kriget", "jag kommer från Ukraina",
         "allt är sönder", "jag har ont i ryggen", "har ni sängar", "jag har djur", "måste vi flytta på oss",
         "jag bor i en husbil", "det är en massa folk", "ryssen kommer", "they are bombing us", "stay or leave?",
+        "inget vatten i kranen", "vattnet är brunt", "det är det värsta jag sett",
         "Malmö", "hur är det i Västerås", "jag bor i Fagersta", "Bålsta", "Knivsta", "Visby", "jag kommer från Lund",
     ],
 )  # fmt: skip
