@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -82,5 +84,7 @@ def test_the_audit_log_is_read_by_approvers_and_nobody_else(run: Run, database: 
     assert "shell:root\tnote\tshift:shell:root\tnote:  -> 1" in run("audit", token=token)
     assert "shell:root" not in run("audit", "--who", "boss", token=token)
     rows = [json.loads(row) for row in run("audit", "--json", "--action", "note", token=token).splitlines()]
+    local = datetime.fromisoformat(rows[0]["at"]).astimezone(ZoneInfo("Europe/Stockholm"))
+    assert f"\t{local:%Y-%m-%d %H:%M:%S}\t" in run("audit", "--action", "note", token=token)
     assert [row["changes"] for row in rows] == [{"note": {"before": None, "after": 1}}]
     assert run("audit", "--since", "2999-01-01", token=token) == ""

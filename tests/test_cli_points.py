@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from click.testing import CliRunner, Result
@@ -32,6 +33,11 @@ def run(tmp_path: Path, prepared: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
 def point(id: str = "demo-farsta") -> Point:
     with Database(engines.url(Path("var/responder.db"))).read() as connection:
         return {point.id: point for point, _ in read_points(connection)}[id]
+
+
+def test_the_list_tells_times_as_the_clock_on_the_wall_has_them(run) -> None:  # type: ignore[no-untyped-def]
+    local = point().confirmed_at.astimezone(ZoneInfo("Europe/Stockholm"))
+    assert f"confirmed {local:%Y-%m-%d %H:%M}\tv1" in run("points").output
 
 
 def test_a_point_is_confirmed_as_still_open(run) -> None:  # type: ignore[no-untyped-def]

@@ -9,6 +9,7 @@ from datetime import timedelta
 from functools import wraps
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import click
 
@@ -187,7 +188,8 @@ def points() -> None:
         click.echo(f"the exercise {going.name} goes on: residents are told of what is real, and not of this", err=True)
     for point, version in rows:
         now_is = standing(point, now, zone, timedelta(hours=settings.stale_after))
-        confirmed = f"{point.confirmed_at:%Y-%m-%d %H:%M}Z" if point.confirmed_at else "never"
+        at = point.confirmed_at
+        confirmed = f"{at.astimezone(ZoneInfo(zone)):%Y-%m-%d %H:%M}" if at else "never"
         flags = " unconfirmed" if now_is.unconfirmed else ""
         number = f"no {numbers[point.id]}" if point.id in numbers else "-"
         state = f"{point.status}\t{now_is.kind}{flags}\tconfirmed {confirmed}"

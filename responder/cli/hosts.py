@@ -1,5 +1,7 @@
 """`responder hosts`: who at a point is asked by text whether it is open."""
 
+from zoneinfo import ZoneInfo
+
 import click
 
 from responder.actions import hosts as action
@@ -35,10 +37,10 @@ def hosts_add(point: str, name: str, phone: str) -> None:
 def hosts_list() -> None:
     """All hosts."""
     settings = load_settings()
-    database, vault = Database(settings.database_url), vault_of(settings)
+    database, vault, zone = Database(settings.database_url), vault_of(settings), ZoneInfo(settings.timezone)
     found = action.listed(database, who(database))
     for one in found:
-        asked = f"{one.asked_at:%Y-%m-%d %H:%M}Z" if one.asked_at else "never"
+        asked = f"{one.asked_at.astimezone(zone):%Y-%m-%d %H:%M}" if one.asked_at else "never"
         phone = number(vault, one.host.number_sealed)
         click.echo(f"{one.host.id}\t{one.point.id}\t{one.host.name}\t{phone}\tasked {asked}\tby {one.host.created_by}")
     if not found:

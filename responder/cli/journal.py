@@ -96,5 +96,6 @@ def audit(
         return
     for line in journal.read(database, operator, wanted, None, most):
         changes = "; ".join(f"{one.field}: {as_text(one.before)} -> {as_text(one.after)}" for one in line.changes)
-        row = (str(line.id), f"{line.at:%Y-%m-%d %H:%M:%S}Z", line.who, line.action, line.subject, changes)
+        at = f"{line.at.astimezone(zone):%Y-%m-%d %H:%M:%S}"
+        row = (str(line.id), at, line.who, line.action, line.subject, changes)
         click.echo("\t".join(printable(cell).replace("\n", " ") for cell in row))
