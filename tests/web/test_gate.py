@@ -279,7 +279,18 @@ def test_stopp_has_places_that_nobody_else_may_take() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["STOPP", " stopp. ", "Stopp Farsta", "stop", "jag vill avsluta", "CANCEL", "ＳＴＯＰＰ"]
+    "text",
+    [
+        "STOPP",
+        " stopp. ",
+        "Stopp Farsta",
+        "stop",
+        "jag vill avsluta",
+        "Jag vill inte ha fler sms!",
+        "avanmäl",
+        "CANCEL",
+        "ＳＴＯＰＰ",
+    ],
 )
 def test_what_the_dialogue_takes_for_stopp_goes_first(flow: Flow, text: str) -> None:
     assert may_stop(flow, text)
