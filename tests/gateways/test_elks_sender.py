@@ -3,13 +3,12 @@
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from aiohttp import web
 
 from responder.core.delivery import Answer, is_alarm, refusal
 from responder.gateways import in_time
@@ -20,11 +19,12 @@ from responder.wiring import utc_now
 from tests.conftest import URL
 from tests.fakes.elks import CREDITS, NUMBER, PASSWORD, SECRET, UNKNOWN, USERNAME, FakeElks
 from tests.fakes.values import Faults, NoAnswer
+from tests.gateways import answers
+from tests.gateways.answers import Work, outcome
 from tests.sending.conftest import LANDLINE, MOBILE, OTHER
 
 RECEIPTS = "/46elks/receipts/7?attempt=1"
 HOUR = timedelta(hours=1)
-Work = Callable[[ElksSender], Awaitable[Any]]
 
 
 @pytest.fixture
@@ -34,17 +34,15 @@ def fake() -> Iterator[FakeElks]:
         yield fake
 
 
-def talk(url: str, work: Work, password: str = PASSWORD, timeout: float = 20.0) -> Any:
+def sender_at(url: str, password: str = PASSWORD, timeout: float = 20.0) -> ElksSender:
+    return ElksSender(USERNAME, password, url, Paths(URL, SECRET), NUMBER, NUMBER, 8, timeout)
+
+
+def talk(url: str, work: Work, **more: Any) -> Any:
     """What `work` gives with a sender, or how it failed."""
 
     async def run() -> Any:
-        sender = ElksSender(USERNAME, password, url, Paths(URL, SECRET), NUMBER, NUMBER, 8, timeout)
-        try:
-            return await work(sender)
-        except (NotSent, Unclear) as error:
-            return error
-        finally:
-            await sender.close()
+        return await outcome(sender_at(url, **more), work)
 
     return asyncio.run(run())
 
@@ -152,36 +150,8 @@ ROW = {"id": "s1", "to": MOBILE, "direction": "outgoing", "message": "a\r\nb", "
 EARLY = datetime(2026, 11, 26, 7, 0, tzinfo=UTC)
 
 
-def answering(*answers: tuple[int, str]) -> Callable[[Work], Any]:
-    """A server that answers so, one after the other; the last stays."""
-
-    def talking(work: Work) -> Any:
-        left = list(answers)
-
-        async def answer(_: web.BaseRequest) -> web.Response:
-            status, body = left.pop(0) if len(left) > 1 else left[0]
-            return web.Response(status=status, text=body)
-
-        async def run() -> Any:
-            server = web.Server(answer)
-            site = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
-            port = site.sockets[0].getsockname()[1]
-            sender = ElksSender(
-                USERNAME, PASSWORD, f"http://127.0.0.1:{port}", Paths(URL, SECRET), NUMBER, NUMBER, 4, 2
-            )
-            try:
-                return await work(sender)
-            except (NotSent, Unclear) as error:
-                return error
-            finally:
-                await sender.close()
-                await server.shutdown(0.01)
-                await asyncio.sleep(0)
-                site.close()
-
-        return asyncio.run(run())
-
-    return talking
+def answered(status: int, body: str, work: Work) -> Any:
+    return answers.answered(status, body, lambda url: sender_at(url, timeout=2.0), work)
 
 
 @pytest.mark.parametrize(
@@ -199,17 +169,17 @@ def answering(*answers: tuple[int, str]) -> Callable[[Work], Any]:
     ],
 )
 def test_a_list_that_cannot_be_read_proves_nothing(body: str) -> None:
-    assert isinstance(answering((200, body))(lambda sender: sender.find(MOBILE, False, EARLY)), Unclear)
+    assert isinstance(answered(200, body, lambda sender: sender.find(MOBILE, False, EARLY)), Unclear)
 
 
 def test_a_list_without_end_proves_nothing() -> None:
     page = json.dumps({"data": [ROW], "next": "2026-11-26T08:00:00"})
-    assert isinstance(answering((200, page))(lambda sender: sender.find(MOBILE, False, EARLY)), Unclear)
+    assert isinstance(answered(200, page, lambda sender: sender.find(MOBILE, False, EARLY)), Unclear)
 
 
 def test_a_line_break_is_a_line_break_and_a_time_is_utc() -> None:
     page = json.dumps({"data": [ROW, {**ROW, "to": OTHER}, {**ROW, "created": "2026-11-26T06:59:59Z"}]})
-    found = answering((200, page))(lambda sender: sender.find(MOBILE, False, EARLY))
+    found = answered(200, page, lambda sender: sender.find(MOBILE, False, EARLY))
     assert found == [Sent("s1", "a\nb", datetime(2026, 11, 26, 8, 0, 0, 500_000, tzinfo=UTC))]
 
 
@@ -227,7 +197,7 @@ def test_a_line_break_is_a_line_break_and_a_time_is_utc() -> None:
     ],
 )  # fmt: skip
 def test_every_answer_is_sorted(status: int, body: str, kind: type[Exception], answer: Answer | None) -> None:
-    error = answering((status, body))(lambda sender: sender.text(MOBILE, "Hej", RECEIPTS, 60))
+    error = answered(status, body, lambda sender: sender.text(MOBILE, "Hej", RECEIPTS, 60))
     assert isinstance(error, kind)
     if answer:
         assert isinstance(error, NotSent) and refusal(error.status, error.code) is answer

@@ -1,17 +1,16 @@
 """Twilio's API, as our sender meets it: what its answers and its list prove, and what they do not."""
 
-import asyncio
 import json
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from aiohttp import web
 
 from responder.gateways.twilio_sender import LISTED, TwilioSender
 from responder.ports import NotSent, Sent, Unclear
 from tests.conftest import TOKEN, URL
+from tests.gateways import answers
+from tests.gateways.answers import Work
 from tests.sending.conftest import ACCOUNT, MOBILE
 
 ROW = {
@@ -19,34 +18,13 @@ ROW = {
     "date_created": "Thu, 26 Nov 2026 08:00:00 +0000",
 }  # fmt: skip
 EARLY = datetime(2026, 11, 26, 7, 0, tzinfo=UTC)
-Work = Callable[[TwilioSender], Awaitable[Any]]
 
 
-def answering(status: int, body: str) -> Callable[[Work], Any]:
-    """A server that answers so; what `work` gives with a sender, or how it failed."""
+def answered(status: int, body: str, work: Work) -> Any:
+    def make(url: str) -> TwilioSender:
+        return TwilioSender(ACCOUNT, TOKEN, url, URL, "+46770000000", "", "", 4, 2)
 
-    def talking(work: Work) -> Any:
-        async def answer(_: web.BaseRequest) -> web.Response:
-            return web.Response(status=status, text=body, content_type="application/json")
-
-        async def run() -> Any:
-            server = web.Server(answer)
-            site = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
-            port = site.sockets[0].getsockname()[1]
-            sender = TwilioSender(ACCOUNT, TOKEN, f"http://127.0.0.1:{port}", URL, "+46770000000", "", "", 4, 2)
-            try:
-                return await work(sender)
-            except (NotSent, Unclear) as error:
-                return error
-            finally:
-                await sender.close()
-                await server.shutdown(0.01)
-                await asyncio.sleep(0)
-                site.close()
-
-        return asyncio.run(run())
-
-    return talking
+    return answers.answered(status, body, make, work)
 
 
 def page(*rows: dict[str, Any]) -> str:
@@ -54,12 +32,12 @@ def page(*rows: dict[str, Any]) -> str:
 
 
 def find(body: str) -> Any:
-    return answering(200, body)(lambda sender: sender.find(MOBILE, False, EARLY))
+    return answered(200, body, lambda sender: sender.find(MOBILE, False, EARLY))
 
 
 @pytest.mark.parametrize("body", ["", "{}", "[]", "null", '{"sid": null}', '{"sid": "a b"}', '{"sid": ""}'])
 def test_an_answer_without_an_id_is_unclear(body: str) -> None:
-    assert isinstance(answering(201, body)(lambda sender: sender.text(MOBILE, "Hej", "/r", 60)), Unclear)
+    assert isinstance(answered(201, body, lambda sender: sender.text(MOBILE, "Hej", "/r", 60)), Unclear)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +45,7 @@ def test_an_answer_without_an_id_is_unclear(body: str) -> None:
     [(302, Unclear), (400, NotSent), (401, NotSent), (404, NotSent), (408, Unclear), (429, NotSent), (500, Unclear)],
 )
 def test_every_answer_is_sorted(status: int, kind: type[Exception]) -> None:
-    assert isinstance(answering(status, "{}")(lambda sender: sender.text(MOBILE, "Hej", "/r", 60)), kind)
+    assert isinstance(answered(status, "{}", lambda sender: sender.text(MOBILE, "Hej", "/r", 60)), kind)
 
 
 def test_a_message_is_found_as_it_was_written() -> None:
