@@ -51,6 +51,7 @@ from responder.store.schedule import DAY
 
 SCHEDULE = "schedule"  # who starts what was given a time
 HOUR = timedelta(hours=1)
+LATEST = HOUR.total_seconds()  # after its time, at which what was given one still starts by itself
 
 
 class EditedMeanwhile(BroadcastError):
@@ -75,6 +76,10 @@ class ReasonMissing(BroadcastError):
 
 class HasGrown(BroadcastError):
     """It reaches so many by now that a second person must approve."""
+
+
+class TooLate(BroadcastError):
+    """Its time passed so long ago that what it says may be wrong by now."""
 
 
 class NothingToCorrect(BroadcastError):
@@ -281,16 +286,18 @@ class Announcer:
             )
 
     def start_due(self, connection: Connection, id: int, now: datetime) -> bool:
-        """Start a scheduled one whose time has come; False if it was stopped, edited, moved or has grown meanwhile, or
-        if an exercise goes on that it is no part of.
+        """Start a scheduled one whose time has come; False if it was stopped, edited, moved or has grown meanwhile, if
+        nobody could start it for more than LATEST, or if an exercise goes on that it is no part of.
         """
         was = store.read_broadcast(connection, id)
         if not was or was.state is not State.APPROVED or was.send_at is None or was.send_at > now.timestamp():
             return False
         try:
             with connection.begin_nested():
+                if now.timestamp() - was.send_at > LATEST:
+                    raise TooLate("the time of broadcast {id} passed long ago; read it again before it is sent", id=id)
                 self._started(connection, SCHEDULE, was, now)
-        except (HasGrown, BadTarget, ExerciseGoesOn, NoExercise) as error:
+        except (TooLate, HasGrown, BadTarget, ExerciseGoesOn, NoExercise) as error:
             store.change_broadcast(connection, SCHEDULE, "not sent", was, replace(was, send_at=None), now, str(error))
             return False
         return True

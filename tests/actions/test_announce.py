@@ -571,6 +571,19 @@ class TestScheduled:
         assert (left.state, left.send_at, desk.heard(made)) == (State.APPROVED, None, [])
         assert desk.lines(made.id)[-1] == ("schedule", "not sent")
 
+    @pytest.mark.parametrize(("minutes", "starts"), [(59, True), (61, False)])
+    def test_one_that_nobody_could_start_for_an_hour_waits_for_a_person(
+        self, desk: Desk, minutes: int, starts: bool
+    ) -> None:
+        """`Vatten delas ut kl 16 i dag` would be wrong the day after."""
+        made = self.scheduled(desk)
+        assert self.start(desk, made.id, NOW + HOUR + timedelta(minutes=minutes)) is starts
+        left = desk.read(made.id)
+        assert (left.state, desk.heard(made)) == ((State.SENDING, ["1"]) if starts else (State.APPROVED, []))
+        assert desk.lines(made.id)[-1] == ("schedule", "send" if starts else "not sent")
+        if not starts:
+            assert desk.announcer.send(ANNA, made.id, NOW + 3 * HOUR).state is State.SENDING
+
     def test_a_time_that_has_passed_is_refused(self, desk: Desk) -> None:
         desk.subscribe("1")
         with pytest.raises(BroadcastError, match="has passed"):
