@@ -101,6 +101,16 @@ def test_one_alone_stops_it(office: Office) -> None:
     assert "Inget är gjort" in office.order("bo", f"GODKÄNN {id}")
 
 
+def test_what_points_that_changed_have_set_off_is_the_services_own(office: Office) -> None:
+    with office.running.database.write() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO broadcasts (kind, state, priority, operator, run, created_at) VALUES ('status', 'sending', 3, '', 1, 0)"
+        )
+    id = newest(office)
+    told = office.order("anna", f"STOPPA {id}")
+    assert told.startswith(f"Stoppa utskick {id} av tjänsten?\n(Var och en får veta hur punkterna står.)")
+
+
 def test_a_correction_stops_the_last_of_theirs_at_once_and_waits_itself(office: Office) -> None:
     assert "Inget är gjort" in office.order("anna", "SÄND RÄTTELSE")
     id = ordered(office)

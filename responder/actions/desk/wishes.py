@@ -194,7 +194,7 @@ class Wishes:
 
     def _approving(self, order: Order, operator: Operator, clerk: Clerk) -> Plan:
         found, recipients = self.broadcasts.waiting(operator, order.number or 0)
-        values = {"id": str(found.id), "who": found.editors[-1] if found.editors else found.operator}
+        values = {"id": str(found.id), "who": _who(found, clerk)}
         shown = {**values, "count": clerk.count(recipients), "text": _text(found, clerk)}
         is_free = not found.written or found.template == Template.FREE
         if is_free or not clerk.fits("approve", **shown):  # nobody approves what they have not read
@@ -204,7 +204,7 @@ class Wishes:
 
     def _stopping(self, order: Order, operator: Operator, clerk: Clerk) -> Plan:
         found = self.broadcasts.stoppable(operator, order.number or 0)
-        values = {"id": str(found.id), "who": found.editors[-1] if found.editors else found.operator}
+        values = {"id": str(found.id), "who": _who(found, clerk)}
         says = clerk.say("stop", text=_text(found, clerk), **values)
         return Plan(says, {"verb": Verb.STOP, "id": found.id, "version": found.version})
 
@@ -247,10 +247,16 @@ def is_overtaken(problem: Problem) -> bool:
     return isinstance(problem, Meanwhile)
 
 
+def _who(broadcast: Broadcast, clerk: Clerk) -> str:
+    """Whose it is: the last who wrote at it; the service's own, where points have changed."""
+    return broadcast.editors[-1] if broadcast.editors else broadcast.operator or clerk.say("service")
+
+
 def _text(broadcast: Broadcast, clerk: Clerk) -> str:
     """What it says in the operator's language, or in one that it has; what nobody wrote says how points stand then."""
     texts = broadcast.texts
-    return texts.get(clerk.wording.code) or texts.get(broadcast.fallback) or next(iter(texts.values()), "-")
+    said = texts.get(clerk.wording.code) or texts.get(broadcast.fallback) or next(iter(texts.values()), "")
+    return said or clerk.say("unwritten")
 
 
 def _target(said: str, known: Gazetteer) -> str:
