@@ -327,11 +327,11 @@ def accept(connection: Connection, sent: Sequence[tuple[Item, str]], now: float)
     rows = [{"id": item.id, "attempt": item.attempt, "sid": sid, "now": now} for item, sid in sent]
     if not rows:
         return
-    now_in = text(f"SELECT id, state FROM deliveries WHERE id IN :ids{_held(connection)}")
+    now_in = text(f"SELECT id, state, provider_id FROM deliveries WHERE id IN :ids{_held(connection)}")
     found = connection.execute(now_in.bindparams(many("ids", int)), {"ids": [item.id for item, _ in sent]})
-    again = {row.id for row in found if row.state == State.QUEUED}
-    for item, _ in sent:
-        if item.id in again:  # taken for not sent meanwhile
+    again = {row.id: row.provider_id for row in found if row.state == State.QUEUED}
+    for item, sid in sent:
+        if again.get(item.id, sid) != sid:  # taken for not sent meanwhile; with our id, it has failed already
             retell(connection, item)
     connection.execute(
         text(
@@ -470,7 +470,7 @@ def set_state(
     """Move a delivery on from the state it was read in; whether it was still in that. What waits on waits as long."""
     sql = text(
         "UPDATE deliveries SET state = :state, error = :error, provider_id = :sid, lease_until = 0,"
-        f" not_before = {'not_before' if state == item.state else ':at'},"
+        " not_before = CASE WHEN state = :state THEN not_before ELSE :at END,"
         " settled_at = :settled WHERE id = :id AND state = :was AND attempt = :attempt"
     )
     over = state in (State.DELIVERED, State.FAILED)

@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -16,6 +17,8 @@ from responder.actions.deliver import Deliverer, Ready
 from responder.actions.housekeep import keep_house, rekey
 from responder.core.access import Operator, Role, shell
 from responder.core.points import Status
+from responder.gateways.twilio_sender import TwilioSender
+from responder.ports import Receipt
 from responder.store import outbox
 from responder.store.vault import Vault
 from tests.conftest import TOKEN, URL, a_point
@@ -504,6 +507,29 @@ def test_a_receipt_that_comes_before_our_own_commit_stands(line: Line) -> None:
     assert line.states() == {"delivered": 1}
     lease_out(line)
     assert (line.reconcile(), line.send()) == (0, 0)
+
+
+def test_what_is_told_as_failed_before_our_own_commit_is_not_taken_for_told(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the next try finds that its subscriber knows already, and nobody hears that the door is closed."""
+    subscribe(line)
+    closed(line)
+    line.fake.faults = Faults(receipts=False)
+    post = TwilioSender.text
+
+    async def fails_at_once(sender: TwilioSender, *told: Any) -> str:
+        sid = await post(sender, *told)
+        failed = Receipt(sid, "undelivered", 30003, 1)
+        await asyncio.to_thread(line.service.receiver.receipt, 1, failed, line.running.clock.now)
+        return sid
+
+    with monkeypatch.context() as patched:
+        patched.setattr(TwilioSender, "text", fails_at_once)
+        line.send()
+    assert line.states() == {"queued": 1}
+    line.running.clock.pass_time(hours=1)
+    assert (line.send(), len(line.texts(MOBILE)), line.states()) == (1, 2, {"accepted": 1})
 
 
 @pytest.mark.parametrize("status", ["partially_delivered", "no such status"])
