@@ -470,13 +470,14 @@ def set_state(
     """Move a delivery on from the state it was read in; whether it was still in that. What waits on waits as long."""
     sql = text(
         "UPDATE deliveries SET state = :state, error = :error, provider_id = :sid, lease_until = 0,"
-        " not_before = CASE WHEN state = :state THEN not_before ELSE :at END,"
+        " not_before = coalesce(:at, not_before),"
         " settled_at = :settled WHERE id = :id AND state = :was AND attempt = :attempt"
     )
     over = state in (State.DELIVERED, State.FAILED)
     values = {
-        "state": state.value, "error": error, "sid": provider_id or item.provider_id, "at": not_before, "id": item.id,
-        "settled": now if over else None, "was": item.state, "attempt": item.attempt,
+        "state": state.value, "error": error, "sid": provider_id or item.provider_id, "id": item.id,
+        "at": None if state == item.state else not_before, "settled": now if over else None, "was": item.state,
+        "attempt": item.attempt,
     }  # fmt: skip
     return connection.execute(sql, values).rowcount > 0
 
