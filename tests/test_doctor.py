@@ -6,6 +6,7 @@ import ipaddress
 import re
 import sqlite3
 import ssl
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -636,6 +637,13 @@ def test_files_with_secrets_that_anybody_may_read_are_told_in_a_real_service(fil
     assert [text for text in bad(at_home(**real)) if jobs not in text] == []
     assert file.stat().st_mode & 0o777 == 0o600, "whoever opens the database takes that away"
     assert bad(at_home()) == []  # only a real service has numbers of real people
+
+
+def test_a_folder_that_is_named_for_the_database_stays_everybodys(tmp_path: Path) -> None:
+    """As `sqlite:////tmp`, typed by root."""
+    tmp_path.chmod(0o1777)
+    with closing(Database(f"sqlite:///{tmp_path}")):
+        assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o1777
 
 
 def test_a_real_service_without_a_contact_or_a_jobs_process_is_told(file: Path) -> None:

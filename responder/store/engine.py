@@ -290,7 +290,7 @@ def _make_private(path: Path) -> None:
     with suppress(OSError):  # where it cannot be made, SQLite says so; where it is another's, the doctor does
         path.touch(mode=0o600)
         for one in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
-            if one.exists():
+            if one.is_file():  # a folder that is named by mistake may be everybody's, as /tmp is
                 one.chmod(one.stat().st_mode & 0o770)
 
 
