@@ -126,7 +126,7 @@ def _within(database: Database, file: Path, revision: str, now: datetime, who: s
         kept = str(backup.back_up(database, file.with_name(name)).file)
     with database.write() as connection, dump.lines(file, "--data-only") as data:
         connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
-        is_newer = _is_newer(connection)
+        is_newer = migrations.is_newer(MigrationContext.configure(connection).get_current_revision())
         for table in inspect(connection).get_table_names():
             if table in _TABLES or is_newer:  # what that version has made would be in the way of its next upgrade
                 connection.exec_driver_sql(f'DROP TABLE "{table}" CASCADE')
@@ -135,12 +135,6 @@ def _within(database: Database, file: Path, revision: str, now: datetime, who: s
         migrations.upgrade_within(connection)
         held = hold(connection, now, who)
     return Ready(revision, held), kept
-
-
-def _is_newer(connection: Connection) -> bool:
-    """Whether what there is was made by a version that has tables unknown to this one."""
-    at = MigrationContext.configure(connection).get_current_revision()
-    return at is not None and at not in migrations.known()
 
 
 def _fill(connection: Connection, lines: Iterator[str]) -> None:

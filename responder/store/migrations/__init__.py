@@ -29,7 +29,7 @@ def upgrade(engine: Engine, revision: str = "head") -> None:
     try:
         with engine.connect() as connection, _alone(connection):
             at = MigrationContext.configure(connection).get_current_revision()
-            if at is not None and at not in known():
+            if is_newer(at):
                 raise StoreAway(unlike(at))
             upgrade_within(connection, revision)
     except DBAPIError as error:
@@ -62,12 +62,17 @@ def behind(engine: Engine) -> bool:
     Raises StoreAway.
     """
     at, head = revisions(engine)
-    return at != head and (at is None or at in known())
+    return at != head and not is_newer(at)
+
+
+def is_newer(at: str | None) -> bool:
+    """Whether a database at this revision was made by a version that knows more than this one."""
+    return at is not None and at not in known()
 
 
 def unlike(at: str | None) -> str:
     """What to do about a database at a revision that is not the newest which this version knows."""
-    if at is None or at in known():
+    if not is_newer(at):
         return f"the database is at revision {at or 'none'}, not {known()[0]}: run `responder init`"
     return (
         f"the database is at revision {at}, which this version does not know (it ends at {known()[0]}): a newer one has"
