@@ -17,7 +17,7 @@ from aiohttp import ClientConnectorError, ClientError, ClientResponse, ClientSes
 from responder.core.delivery import NO_MONEY, NO_SUCH_NUMBER
 from responder.gateways import in_time
 from responder.gateways.elks_paths import Paths
-from responder.gateways.forms import an_id
+from responder.gateways.forms import answered_id
 from responder.ports import NotSent, Sent, Unclear
 
 API = "https://api.46elks.com"
@@ -115,11 +115,7 @@ class ElksSender:
 
     async def _created(self, kind: str, told: Mapping[str, str]) -> str:
         answer = await self._asked("POST", kind, data=dict(told))
-        named = answer.get("id")
-        try:
-            named = an_id({"id": named if isinstance(named, str) else ""}, "id")
-        except ValueError as error:
-            raise Unclear("an answer without an id") from error
+        named = answered_id(answer.get("id"))
         if "failed" in (answer.get("state"), answer.get("status")):  # taken, tried and given up in one
             raise NotSent("it failed at once", 400)
         return named

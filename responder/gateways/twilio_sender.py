@@ -15,7 +15,7 @@ from twilio.http.async_http_client import AsyncTwilioHttpClient
 from twilio.rest import Client
 
 from responder.gateways import in_time
-from responder.gateways.forms import an_id
+from responder.gateways.forms import answered_id
 from responder.ports import NotSent, Sent, Unclear
 
 TOO_MANY = 20429
@@ -92,11 +92,7 @@ class TwilioSender:
         return self._opened
 
     async def _created(self, request: Any) -> str:
-        named = (await self._sorted(request)).sid
-        try:
-            return an_id({"id": named if isinstance(named, str) else ""}, "id")
-        except ValueError as error:
-            raise Unclear("an answer without an id") from error
+        return answered_id((await self._sorted(request)).sid)
 
     async def _sorted(self, request: Any) -> Any:
         """The answer; NotSent where nothing was taken, Unclear where something may have been."""
