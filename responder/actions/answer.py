@@ -51,7 +51,8 @@ PURGE_EVERY = 3600  # seconds
 UNSURE_SPEECH = 0.45  # confidence under which a heard district is confirmed
 SAID_LENGTH = 30  # characters of a resident's own words that are repeated back
 ATTEMPTS = 12  # more than can be at work on one conversation at a time
-PATIENCE, TRY_EVERY = 4.0, 0.25  # seconds: STOPP and JA cannot be answered from memory, and the provider waits 15
+PATIENCE, TRY_EVERY = 4.0, 0.25  # seconds: STOPP and JA cannot be answered from memory ...
+LAST_TRY = 8.0  # ... but the provider waits 15: seconds after its first a turn is not tried again
 PATIENT = 3  # of them at once: the others are told at once, so that questions have room
 ANYWHERE = frozenset({numbers.EVERYWHERE})
 PLACES = 5  # that a number may follow
@@ -95,13 +96,15 @@ class Answerer:
 
     def respond(self, inbound: Inbound) -> str:
         """The provider's document that answers `inbound`, recorded before it is returned."""
-        render = self._render(inbound.gateway, inbound.channel)
+        render, began = self._render(inbound.gateway, inbound.channel), monotonic()
         try:
             return self._settled(inbound, render)
         except StoreAway as error:
             outbound = self._unrecorded(inbound)
-            if outbound is None and isinstance(error, Passing) and (document := self._patiently(inbound, render)):
-                return document
+            if outbound is None and isinstance(error, Passing):
+                end = min(monotonic() + PATIENCE, began + LAST_TRY)
+                if document := self._patiently(inbound, render, end):
+                    return document
             log.error("database away, %s answered from memory: %s", inbound.id, error)
             metrics.inbound(inbound.channel, "from memory")
             return render(outbound or self._unavailable(inbound.channel, self._over(inbound.gateway, self._clock())))
@@ -115,12 +118,11 @@ class Answerer:
                 continue
         raise StoreAway("two turns at once, again and again")
 
-    def _patiently(self, inbound: Inbound, render: Callable[[Outbound], str]) -> str:
-        """Try again for as long as somebody can wait; "" if it was in vain, or if enough others are waiting so."""
+    def _patiently(self, inbound: Inbound, render: Callable[[Outbound], str], end: float) -> str:
+        """Try again until `end`, which somebody can wait for; "" if it was in vain, or if enough others wait so."""
         if not self._patient.acquire(blocking=False):
             return ""
         try:
-            end = monotonic() + PATIENCE
             while monotonic() < end:
                 sleep(TRY_EVERY)
                 try:

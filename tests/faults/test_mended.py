@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from responder.actions import publish
+from responder.actions import answer, publish
 from responder.actions.deliver import PUSH_AGAIN
 from responder.core.access import shell
 from responder.core.points import Status
 from responder.jobs import LEASE_SECONDS, Jobs
 from responder.store import outbox, pushes
-from responder.store.engine import Database
+from responder.store.engine import Database, Passing
+from responder.store.queries import Turns
 from responder.store.schedule import LEASE, lead
 from tests import engines
 from tests.conftest import NOW, ZONE, Running, a_point, prepare, run
@@ -68,6 +69,23 @@ def test_while_the_file_is_locked_one_waits_and_all_others_hear_at_once_what_was
 def test_stopp_waits_for_a_lock_longer_than_a_question_does(service: Running) -> None:
     with locked(service.path) as other, after(3, lambda: other.execute("ROLLBACK")):
         assert service.phone.text("STOPP").startswith("Klart. Vi har raderat")
+
+
+def test_a_stopp_that_takes_long_to_fail_is_told_so_while_the_provider_listens(
+    service: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As behind a lock, on a connection that had to be opened: one try of 9 s is waited for, two would be silence."""
+    seconds = [0.0]
+
+    def fails(*_: object) -> None:
+        seconds.append(seconds[-1] + 9)
+        raise Passing("canceling statement due to statement timeout")
+
+    monkeypatch.setattr(Turns, "promise", fails)
+    monkeypatch.setattr(answer, "monotonic", lambda: seconds[-1])
+    monkeypatch.setattr(answer, "sleep", lambda _: None)
+    assert "Vi kan inte svara" in service.phone.text("STOPP")
+    assert seconds[-1] == 9
 
 
 @on_postgresql
