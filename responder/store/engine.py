@@ -12,11 +12,12 @@ statements guard themselves: unique keys, and conditions that are looked at agai
 import re
 import weakref
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from queue import Empty, LifoQueue
 from typing import Any, TypeVar
 
+import psycopg
 from sqlalchemy import URL, Engine, create_engine, event, text
 from sqlalchemy.engine import Connection, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
@@ -28,7 +29,8 @@ from responder.settings import SettingsError
 
 BUSY_SECONDS = 5  # that one waits for a lock, or for the server to take a connection
 LOCKED_MS, HURRIED_MS = 1000, 50  # that a turn waits for SQLite's lock; and if the one before waited in vain
-HOT = 4  # bare connections of a process to PostgreSQL: while one waits for the server, another can be used
+HOT = 8  # bare connections of a process to PostgreSQL: one for each resident that web/gate.py lets work at a time
+POOL = 4  # others, for operators, jobs and receipts; as many again twice over while they are in use
 _OLD = re.compile(r"no such (table|column)|has no column named|(relation|column) \S+ .*does not exist")
 _PASSING = re.compile(r"database is locked|connection|starting up|shutting down")
 _AGAIN = ("40001", "40P01")  # PostgreSQL undid it for another's sake (a deadlock): do it again
@@ -82,14 +84,22 @@ class Prepared:
 
 class _Own:
     """Bare connections, each for one thread at a time. On SQLite there is one: its cache stays warm where a reader's
-    own would be emptied by every write (measured: a fifth of the whole reply). One that failed is not used again.
+    own would be emptied by every write (measured: a fifth of the whole reply). One that failed is not used again,
+    unless PostgreSQL only undid what it carried: opening another takes longer than that, when the server is slow.
     """
 
     def __init__(self, connect: Callable[[], Any], failures: tuple[type[Exception], ...], most: int) -> None:
         self._connect, self._failures = connect, failures
         self._free: LifoQueue[Any] = LifoQueue()  # the one that was used last is the warmest
+        self._most = most
         for _ in range(most):
             self._free.put(None)
+
+    def open(self) -> None:
+        """Open those that are not open. Raises StoreAway."""
+        with ExitStack() as together:
+            for _ in range(self._most):
+                together.enter_context(self.one())
 
     @contextmanager
     def one(self) -> Iterator[Any]:
@@ -103,10 +113,13 @@ class _Own:
                 connection, fresh = self._connect(), True
             yield connection
         except self._failures as error:
-            lost = _is_undone(error) or (_is_broken(connection) and not fresh)
-            _close(connection)
-            connection = None
-            raise (ConnectionLost(str(error)) if lost else _away(error)) from error
+            undone, broken = _is_undone(error), _is_broken(connection) and not fresh
+            if not _is_as_before(connection, error):
+                _close(connection)
+                connection = None
+            if broken:
+                self.close()  # if one is gone, the others are
+            raise (ConnectionLost(str(error)) if undone or broken else _away(error)) from error
         finally:
             self._free.put(connection)
 
@@ -136,7 +149,7 @@ class Database:
                 _make_private(Path(parsed.database))
             options = {"timeout": BUSY_SECONDS, "check_same_thread": False}
         elif pooled:
-            pool = {"pool_pre_ping": True, "pool_size": HOT, "max_overflow": 2 * HOT, "pool_timeout": 10}
+            pool = {"pool_pre_ping": True, "pool_size": POOL, "max_overflow": 2 * POOL, "pool_timeout": 10}
         self.engine = create_engine(parsed, connect_args=options, hide_parameters=True, **pool)
         if self.sqlite:
             event.listen(self.engine, "connect", _set_up_sqlite)
@@ -221,12 +234,17 @@ class Database:
             with self._own.one() as connection:
                 return use(connection)
         except ConnectionLost:
-            self._own.close()  # if one is gone, the others are
             with self._own.one() as connection:
                 return use(connection)
         except Passing:
             self._hurries = self.sqlite
             raise
+
+    def warm(self) -> None:
+        """Open this process's own connections, which a turn would else wait for: with a server far away, for longer
+        than for its answer. Raises StoreAway.
+        """
+        self._own.open()
 
     def close(self) -> None:
         """Close every connection; the next use opens them again."""
@@ -266,6 +284,12 @@ def _away(error: BaseException | None) -> StoreAway:
 def _is_undone(error: BaseException) -> bool:
     """Whether PostgreSQL undid the transaction for another's sake; SQLite never does."""
     return getattr(error, "sqlstate", None) in _AGAIN
+
+
+def _is_as_before(connection: Any, error: BaseException) -> bool:
+    """Whether the connection carries nothing any more and can be used again."""
+    idle = psycopg.pq.TransactionStatus.IDLE
+    return getattr(error, "sqlstate", None) in _IN_A_MOMENT and connection.info.transaction_status == idle
 
 
 def _is_broken(connection: Any) -> bool:

@@ -39,6 +39,7 @@ log = logging.getLogger("responder.gate")
 
 # In one process. gunicorn.conf.py gives more threads than can be at work or wait here: what is left turns others away.
 SEATS, RECEIPT_SEATS, PAGE_SEATS, PROBE_SEATS, AUDIO_SEATS = 4, 2, 6, 16, 4
+STOP_SEATS = 4  # more, for STOPP alone: while the database is slow, all the others are taken for seconds
 STOPS, STOPS_EVERY = 5, 20.0  # STOPP from one number: at once, and one more every so many seconds
 SHORTS, SHORTS_EVERY = 3, 200.0  # short answers to one number: as many as identical replies in ten minutes
 SAY_EVERY = 10.0  # seconds between two lines in the log about the same
@@ -71,7 +72,7 @@ class Gate:
 
     def __init__(self, app: "WSGIApplication", service: Service, clock: Callable[[], float] = time.monotonic) -> None:
         self._app, self._service, self._clock = app, service, clock
-        self._residents, self._receipts = Line(SEATS), Line(RECEIPT_SEATS)
+        self._residents, self._receipts = Line(SEATS, kept=STOP_SEATS), Line(RECEIPT_SEATS)
         self._pages, self._probes, self._audio = Line(PAGE_SEATS), Line(PROBE_SEATS), Line(AUDIO_SEATS)
         a_minute = service.settings.number_per_minute
         self._texts, self._stops = Allowance(a_minute, 60 / a_minute), Allowance(STOPS, STOPS_EVERY)
@@ -184,7 +185,7 @@ class Gate:
             self._count(kind, "let in")
             return self._app(environ, start_response)
         finally:
-            line.leave()
+            line.leave(kind)
 
     def _refuse(
         self, start_response: "StartResponse", kind: Kind, outcome: str, status: HTTPStatus, said: bytes

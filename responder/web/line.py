@@ -31,18 +31,21 @@ class _Ticket:
 
 
 class Line:
-    """Lets `seats` requests work at a time; the next is whoever came first of the lowest rank. Thread-safe."""
+    """Lets `seats` requests work at a time; the next is whoever came first of the lowest rank. `kept` seats more are
+    for rank 0 alone, which takes those first: neither it nor the others wait until one of the other is done while
+    everything is slow. Thread-safe.
+    """
 
-    def __init__(self, seats: int) -> None:
-        self.seats = seats
+    def __init__(self, seats: int, kept: int = 0) -> None:
         self._lock = threading.Lock()
-        self._free = seats
+        self._seats, self._all = seats, seats + kept
+        self._first = self._others = 0  # at work: of rank 0, and of any other
         self._waiting: dict[int, deque[_Ticket]] = {}
 
     @property
     def at_work(self) -> int:
         """How many have a seat."""
-        return self.seats - self._free
+        return self._first + self._others
 
     @property
     def waiting(self) -> int:
@@ -52,8 +55,7 @@ class Line:
     def enter(self, kind: Kind) -> bool:
         """Whether there is a seat for it, at once or within its patience. Whoever was let in must `leave`."""
         with self._lock:
-            if self._free:
-                self._free -= 1
+            if self._sit(kind.rank):
                 return True
             if sum(map(len, self._waiting.values())) >= kind.room:
                 return False
@@ -65,16 +67,29 @@ class Line:
                 self._waiting[kind.rank].remove(ticket)
             return ticket.admitted
 
-    def leave(self) -> None:
-        """Hand the seat to the next in the line."""
+    def leave(self, kind: Kind) -> None:
+        """Hand the seat of one of this kind to the next in the line."""
         with self._lock:
+            if kind.rank:
+                self._others -= 1
+            else:
+                self._first -= 1
             for rank in sorted(self._waiting):
-                if self._waiting[rank]:
+                if self._waiting[rank] and self._sit(rank):
                     ticket = self._waiting[rank].popleft()
                     ticket.admitted = True
                     ticket.turn.release()
                     return
-            self._free += 1
+
+    def _sit(self, rank: int) -> bool:
+        """Take a seat, if there is one for that rank."""
+        if self.at_work >= self._all or (rank and self._others >= self._seats):
+            return False
+        if rank:
+            self._others += 1
+        else:
+            self._first += 1
+        return True
 
 
 class Arrivals:
@@ -101,7 +116,7 @@ class Arrivals:
         line: Line | None = getattr(self._mine, "line", None)
         if line is not None:
             self._mine.line = None
-            line.leave()
+            line.leave(_ANYBODY)
 
 
 _ANYBODY = Kind("arrival", rank=0, room=100_000, patience=30)  # as many as there are threads; none waits for so long

@@ -6,6 +6,7 @@ On SQLite every one of these pairs is one after the other, so these tests are fo
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -426,6 +427,33 @@ def test_who_waits_in_vain_for_a_row_may_try_again_in_a_moment(store: Store) -> 
         connection.execute(text("UPDATE subscriptions SET said = said"))
         with pytest.raises(Passing):
             store.db.transact(work, durable=True)
+
+
+@pytest.mark.parametrize("state", ["55P03", "57014", "40P01"])
+def test_a_connection_whose_work_was_undone_is_used_again(service: Running, state: str) -> None:
+    """With a slow server it takes longer to open another than to do the work again."""
+    database, backends = Database(engines.url(service.path)), list[int]()
+
+    def work(connection: Any) -> None:
+        backends.append(connection.info.backend_pid)
+        connection.execute("UPDATE meta SET value = 99 WHERE key = 'points'")
+        if len(backends) == 1:
+            connection.execute(f"DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '{state}'; END $$")
+
+    for _ in range(3):
+        with suppress(Passing):
+            database.transact(work, durable=True)
+    database.close()
+    assert len(backends) == 3 + (state == "40P01") and len(set(backends)) == 1
+
+
+def test_every_connection_is_open_once_they_are_warm(service: Running) -> None:
+    database = Database(engines.url(service.path))
+    database.warm()
+    with engines.peek(service.path) as looking:
+        seen = looking.execute("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'responder'").fetchone()
+    database.close()
+    assert seen[0] >= engine.HOT
 
 
 # --- a turn that was saved is answered ------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from responder.core.dialogue import may_stop
 from responder.core.flow import Flow
 from responder.core.segments import cost
 from responder.core.wording import Channel
+from responder.store import engine
 from responder.web import gate as gates
 from responder.web import worker
 from responder.web.allowance import REMEMBERED, Allowance
@@ -80,7 +81,7 @@ class Crowd:
         def wait() -> None:
             if self.line.enter(kind):
                 self.came.append(name)
-                self.line.leave()
+                self.line.leave(kind)
 
         self.threads.append(threading.Thread(target=wait))
         self.threads[-1].start()
@@ -105,7 +106,7 @@ def crowd() -> Crowd:
 def test_whoever_has_the_lower_rank_goes_first_and_then_whoever_came_first(crowd: Crowd) -> None:
     for name, kind in (("a", SECOND), ("b", SECOND), ("c", FIRST), ("d", FIRST)):
         crowd.join(name, kind)
-    crowd.line.leave()
+    crowd.line.leave(FIRST)
     assert crowd.over() == ["c", "d", "a", "b"]
     assert (crowd.line.at_work, crowd.line.waiting) == (0, 0)
 
@@ -114,22 +115,49 @@ def test_a_line_that_is_full_for_one_kind_has_places_for_another(crowd: Crowd) -
     crowd.join("a", SECOND)
     assert not crowd.line.enter(replace(SECOND, room=1))
     crowd.join("b", replace(FIRST, room=2))
-    crowd.line.leave()
+    crowd.line.leave(FIRST)
     assert crowd.over() == ["b", "a"]
 
 
 def test_who_loses_patience_leaves_the_line_and_keeps_no_seat(crowd: Crowd) -> None:
     assert not crowd.line.enter(HURRIED)
     assert crowd.line.waiting == 0
-    crowd.line.leave()
+    crowd.line.leave(FIRST)
     assert crowd.line.at_work == 0
 
 
 def test_a_seat_that_is_left_is_nobodys_until_somebody_enters() -> None:
     line = Line(2)
     assert line.enter(FIRST) and line.enter(FIRST) and not line.enter(HURRIED)
-    line.leave()
+    line.leave(FIRST)
     assert line.enter(SECOND) and line.at_work == 2
+
+
+def test_what_goes_first_has_seats_of_its_own_beside_which_the_others_keep_theirs() -> None:
+    line = Line(2, kept=1)
+    assert line.enter(SECOND) and line.enter(SECOND) and not line.enter(HURRIED)
+    assert line.enter(FIRST) and not line.enter(replace(FIRST, patience=0.01))
+    line.leave(FIRST)
+    assert not line.enter(HURRIED), "the seat that is free is kept"
+    line.leave(SECOND)
+    assert line.enter(FIRST) and line.enter(FIRST), "it may take the others' too"
+    crowd = Crowd(line, [], [])
+    crowd.join("a", SECOND)
+    line.leave(FIRST)
+    assert crowd.over() == ["a"], "one that goes first and one that does not are at work: the third seat is anybody's"
+
+
+def test_stopp_is_done_while_everybody_else_waits_for_a_slow_database(service: Running) -> None:
+    gate = gate_of(service)
+    for _ in range(gates.SEATS):
+        assert gate._residents.enter(gates.TEXT)
+    for _ in range(2 * gates.STOP_SEATS):
+        assert "raderat" in send(service, From=f"+4670{next(_ids):07d}", Body="STOPP").text
+    assert gate.figures().at_work["residents"] == gates.SEATS
+
+
+def test_every_resident_at_work_has_a_connection() -> None:
+    assert gates.SEATS + gates.STOP_SEATS <= engine.HOT
 
 
 def test_what_is_urgent_arrives_while_the_others_are_too_many() -> None:
@@ -413,7 +441,7 @@ def test_there_are_threads_for_all_who_may_wait_and_some_to_turn_others_away() -
     )
     rooms = gates.STOP.room + gates.RECEIPT.room + gates.PAGE.room + gates.PROBE.room + gates.AUDIO.room
     seats = gates.SEATS + gates.RECEIPT_SEATS + gates.PAGE_SEATS + gates.PROBE_SEATS + gates.AUDIO_SEATS
-    assert rooms + seats + 6 <= threads < connections  # six: those that arrive (line.ARRIVALS)
+    assert rooms + seats + gates.STOP_SEATS + 6 <= threads < connections  # six: those that arrive (line.ARRIVALS)
 
 
 HEAD = b"POST /twilio/sms HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n"
