@@ -11,7 +11,7 @@ from responder.settings import load_settings
 bind = os.environ.get("BIND", "127.0.0.1:8000")
 worker_class = "responder.web.worker.Worker"  # gthread, with limits
 workers = int(os.environ.get("WORKERS", "2"))
-# Threads that mostly wait: web/gate.py lets 32 of them work at a time and 676 wait their turn, web/worker.py six deal
+# Threads that mostly wait: web/gate.py lets 36 of them work at a time and 676 wait their turn, web/worker.py six deal
 # with what has just come in. One costs about 40 kB. Where a system limits them (TasksMax, pids_limit), it must allow
 # twice as many for each worker, and each has a file open now and then.
 threads = 752
