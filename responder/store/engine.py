@@ -288,9 +288,10 @@ def _is_undone(error: BaseException) -> bool:
 
 
 def _is_as_before(connection: Any, error: BaseException) -> bool:
-    """Whether the connection carries nothing any more and can be used again."""
-    idle = psycopg.pq.TransactionStatus.IDLE
-    return getattr(error, "sqlstate", None) in _IN_A_MOMENT and connection.info.transaction_status == idle
+    """Whether there is a connection, which carries nothing any more and can be used again; on SQLite never."""
+    if connection is None or getattr(error, "sqlstate", None) not in _IN_A_MOMENT:
+        return False
+    return bool(connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE)
 
 
 def _is_broken(connection: Any) -> bool:

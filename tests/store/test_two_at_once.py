@@ -6,7 +6,7 @@ On SQLite every one of these pairs is one after the other, so these tests are fo
 
 import threading
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -445,6 +445,19 @@ def test_a_connection_whose_work_was_undone_is_used_again(service: Running, stat
             database.transact(work, durable=True)
     database.close()
     assert len(backends) == 3 + (state == "40P01") and len(set(backends)) == 1
+
+
+@pytest.mark.parametrize("error", [psycopg.errors.QueryCanceled, psycopg.errors.LockNotAvailable])
+def test_a_connection_that_is_undone_while_it_is_opened_is_a_database_that_is_away(
+    service: Running, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    def opens(_: Database) -> Any:
+        raise error("canceling statement")
+
+    monkeypatch.setattr(Database, "_bare", opens)
+    database = Database(engines.url(service.path))
+    with closing(database), pytest.raises(Passing):
+        database.transact(lambda connection: None, durable=True)
 
 
 def test_every_connection_is_open_once_they_are_warm(service: Running) -> None:
