@@ -20,7 +20,7 @@ from responder import doctor
 from responder.app import MAX_BODY
 from responder.cli import main
 from responder.settings import SECRETS, Settings
-from responder.store.engine import Database
+from responder.store.engine import HOT, POOL, Database
 from responder.store.schedule import LEASE, lead
 from responder.wiring import utc_now
 from tests import engines
@@ -136,6 +136,10 @@ def test_each_chapter_says_what_is_seen_what_it_means_what_to_do_and_when_it_is_
 )  # fmt: skip
 def test_the_runbook_has_a_chapter_on_what_may_happen(subject: str) -> None:
     assert any(subject in heading or subject in text[:60] for heading, text in chapters().items())
+
+
+def test_the_runbook_says_how_many_connections_a_process_may_hold() -> None:
+    assert f"may hold {HOT + 3 * POOL};" in text_of("RUNBOOK.md")
 
 
 def test_chapters_that_are_named_exist() -> None:

@@ -1,4 +1,4 @@
-"""What every provider's forms have in common."""
+"""What every provider's forms and answers have in common."""
 
 import re
 from collections.abc import Mapping

@@ -1,10 +1,10 @@
 """The gate before the application: in a flood it lets in what can be answered in time, and tells the others so at once.
 
 A server of threads takes in more than it can answer, and everybody then waits for longer than anybody waits. Here few
-work at a time (`Line`), few wait, and a line has an order: STOPP, then calls under way, new calls and texts. Who
-does not get in is answered by one short sentence that promises nothing and is not recorded, so that the same message
-delivered again may still be answered. Before any of that stands the provider's proof, a signature or a secret address:
-what is forged never has a place.
+work at a time (`Line`), few wait, and a line has an order: STOPP, which has seats of its own, then calls under way, new
+calls and texts. Who does not get in is answered by one short sentence that promises nothing and is not recorded, so
+that the same message delivered again may still be answered. Before any of that stands the provider's proof, a signature
+or a secret address: what is forged never has a place.
 
 One number that floods is stopped by an allowance in memory, at no row each: what is over it gets an empty answer.
 Calls have none, since a whole school may call from one number. Operators' pages, receipts and what a load balancer

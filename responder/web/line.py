@@ -32,8 +32,7 @@ class _Ticket:
 
 class Line:
     """Lets `seats` requests work at a time; the next is whoever came first of the lowest rank. `kept` seats more are
-    for rank 0 alone, which takes those first: neither it nor the others wait until one of the other is done while
-    everything is slow. Thread-safe.
+    for rank 0 alone, which takes those first, so that neither waits for the other while all is slow. Thread-safe.
     """
 
     def __init__(self, seats: int, kept: int = 0) -> None:

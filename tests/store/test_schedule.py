@@ -98,7 +98,7 @@ def path() -> Iterator[Path]:
 @pytest.fixture
 def in_memory(path: Path) -> Iterator[Database]:
     """An empty database for many ticks; SQLite's in memory, on one connection."""
-    made = Database(engines.url(path), pooled=True) if engines.POSTGRESQL else Database("sqlite://")
+    made = Database(engines.url(path) if engines.POSTGRESQL else "sqlite://", pooled=True)
     if not engines.POSTGRESQL:
         made.engine = create_engine("sqlite://", poolclass=StaticPool)
         migrations.upgrade(made.engine)
