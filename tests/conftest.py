@@ -1,7 +1,7 @@
 """What most tests stand on: Stockholm's places, the real flow, and a service with a phone on a clock that stands."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from flask import Flask
 from hypothesis import settings
+from sqlalchemy.engine import Connection
 
 from responder import wiring
 from responder.actions import load
@@ -19,8 +20,9 @@ from responder.core.placesfile import read_places_file
 from responder.core.points import Point, Status
 from responder.flowfiles import load as load_flow
 from responder.settings import Settings
+from responder.store import snapshot
 from responder.store.engine import Database
-from responder.store.queries import read_points, save_points
+from responder.store.queries import read_gazetteer, read_points, save_points, versions
 from responder.web.handset import Handset, in_process
 from tests import engines
 from tests.fakes.espeak import stand_in
@@ -36,6 +38,7 @@ NOW = datetime(2026, 11, 24, 13, 20, tzinfo=UTC)  # 14.20 in Stockholm, a Tuesda
 STALE = timedelta(hours=12)
 TOKEN = "a-token-only-the-tests-know"
 URL = "https://svar.example"
+AS_BUNDLED = 1_000_000  # the version of the places in `prepared`, and in a copy of it as long as nobody changes them
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -89,9 +92,22 @@ def voices(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def read_once(flow: Flow) -> Iterator[None]:
-    """The flow that ships is read and checked once, not by every service that a test starts."""
+    """The flow that ships is read and checked once, and the bundled places are indexed once, not by every service that
+    a test starts.
+    """
+    bundled: dict[tuple[str, ...], Gazetteer] = {}
+
+    def places_of(connection: Connection, not_places: Iterable[str] = ()) -> Gazetteer:
+        if versions(connection)[1] != AS_BUNDLED:
+            return read_gazetteer(connection, not_places)
+        key = tuple(not_places)
+        if key not in bundled:
+            bundled[key] = read_gazetteer(connection, key)
+        return bundled[key]
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(wiring, "load", lambda folder: flow if Path(folder) == FLOWS else load_flow(folder))
+        patch.setattr(snapshot, "read_gazetteer", places_of)
         yield
 
 
@@ -159,7 +175,10 @@ def server_ends() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database with the places and no points, made once."""
-    return prepare(tmp_path_factory.mktemp("prepared") / "prepared.db")
+    path = prepare(tmp_path_factory.mktemp("prepared") / "prepared.db")
+    with engines.peek(path) as looking:
+        looking.execute("UPDATE meta SET value = ? WHERE key = 'places'", (AS_BUNDLED,))
+    return path
 
 
 @pytest.fixture
