@@ -10,11 +10,13 @@ statements guard themselves: unique keys, and conditions that are looked at agai
 """
 
 import re
+import sqlite3
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from queue import Empty, LifoQueue
+from time import monotonic, sleep
 from typing import Any, TypeVar
 
 import psycopg
@@ -338,9 +340,23 @@ def _close(connection: Any) -> None:
 
 def _set_up_sqlite(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # we say BEGIN ourselves
+    _use_wal(connection)
     # A checkpoint syncs two files; 8,000 pages (32 MB) between them keeps it out of most people's wait.
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "wal_autocheckpoint=8000"):
+    for pragma in ("synchronous=FULL", "foreign_keys=ON", "wal_autocheckpoint=8000"):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Of several that open a new file, SQLite lets one make it a WAL and refuses the others without any wait."""
+    end = monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or monotonic() > end:
+                raise
+        sleep(0.02)
 
 
 def _begin_immediate(connection: Connection) -> None:

@@ -1,5 +1,8 @@
 """Migrations up and down, and the vault."""
 
+import sqlite3
+import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -31,6 +34,21 @@ def test_migrations_go_up_down_and_up_again_and_match_the_tables(tmp_path: Path)
     migrations.upgrade(database.engine)
     at, head = migrations.revisions(database.engine)
     assert at == head == "0005"
+
+
+@pytest.mark.only_sqlite
+def test_of_two_that_open_a_new_file_at_once_the_second_waits_for_the_first(tmp_path: Path) -> None:
+    """SQLite lets nobody wait who wants to make it a WAL while another writes to it: it refuses at once."""
+    path = tmp_path / "new.db"
+    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as first:
+        first.execute("BEGIN IMMEDIATE")
+        first.execute("CREATE TABLE made (x)")
+        with pytest.raises(sqlite3.OperationalError, match="locked"), closing(sqlite3.connect(path)) as refused:
+            refused.execute("PRAGMA journal_mode=WAL")
+        threading.Timer(0.3, first.execute, ["COMMIT"]).start()
+        with Database(f"sqlite:///{path}").engine.connect() as second:
+            assert second.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+            assert second.exec_driver_sql("SELECT count(*) FROM made").scalar() == 0
 
 
 def test_a_naive_time_is_refused_at_the_door() -> None:
