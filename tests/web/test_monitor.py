@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from threading import Event
+from threading import enumerate as enumerate_threads
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -189,6 +190,9 @@ class TestReady:
             assert value(scrape(watched), "database_up") == 0
         assert len(looks) == 1, "one looks for all, and they were answered while it hung"
         goes_on.set()
+        for thread in enumerate_threads():
+            if thread.name == "monitor":
+                thread.join(60)  # its connection is given back before the service ends
 
     def test_it_tells_nothing_that_helps_an_attacker(self, watched: Running) -> None:
         queue(watched, 3)
