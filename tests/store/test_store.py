@@ -45,10 +45,12 @@ def test_of_two_that_open_a_new_file_at_once_the_second_waits_for_the_first(tmp_
         first.execute("CREATE TABLE made (x)")
         with pytest.raises(sqlite3.OperationalError, match="locked"), closing(sqlite3.connect(path)) as refused:
             refused.execute("PRAGMA journal_mode=WAL")
-        threading.Timer(0.3, first.execute, ["COMMIT"]).start()
+        later = threading.Timer(0.3, first.execute, ["COMMIT"])
+        later.start()
         with Database(f"sqlite:///{path}").engine.connect() as second:
             assert second.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
             assert second.exec_driver_sql("SELECT count(*) FROM made").scalar() == 0
+        later.join()
 
 
 def test_a_naive_time_is_refused_at_the_door() -> None:

@@ -175,10 +175,11 @@ class TestReady:
         self, watched: Running, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         assert AS_SHIPPED < 2
-        looks, goes_on = [], Event()
+        looks, begun, goes_on = [], Event(), Event()
 
         def hangs(*_: object) -> None:
             looks.append(1)
+            begun.set()
             goes_on.wait(60)
 
         readyz(watched)
@@ -188,7 +189,7 @@ class TestReady:
             status, lines = readyz(watched)
             assert (status, lines[1].split(":")[0]) == (200, "warning database")
             assert value(scrape(watched), "database_up") == 0
-        assert len(looks) == 1, "one looks for all, and they were answered while it hung"
+        assert begun.wait(60) and len(looks) == 1, "one looks for all, and they were answered while it hung"
         goes_on.set()
         for thread in enumerate_threads():
             if thread.name == "monitor":
